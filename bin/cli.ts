@@ -1,0 +1,81 @@
+/** The command line: words -> command -> exit code. cac finds and helps, parseArgs keeps the raw text of values. */
+import { parseArgs } from "node:util";
+
+import { errorText } from "../src/errors.ts";
+import { type Command, type CommandEntry, Flags, optionName, takesValue, UsageError } from "./command.ts";
+import { matchCommand, printHelp } from "./program.ts";
+import { report } from "./report.ts";
+import type { Terminal } from "./terminal.ts";
+import { programVersion } from "./version.ts";
+
+/**
+ * Runs one command line (without node and script) and resolves with the exit code: 0 done, 1 failed, 2 usage.
+ * Never throws: what goes wrong is one line on the terminal, with a stack only with `--log-level debug`.
+ */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    const match = matchCommand(argv);
+    if (match.asks === "version") {
+      terminal.out(`${programVersion()}\n`);
+      return 0;
+    }
+    if (match.asks === "help" || match.entry === undefined) {
+      await printHelp(match, terminal);
+      return 0;
+    }
+    const command = await match.entry.load();
+    return await command.run({ ...parse(match.entry, command, match.words), terminal });
+  } catch (error) {
+    return report(error, argv, terminal);
+  }
+}
+
+interface Parsed {
+  readonly positionals: readonly string[];
+  readonly flags: Flags;
+}
+
+function parse(entry: CommandEntry, command: Command, words: readonly string[]): Parsed {
+  const usage = `supervisor ${entry.name}`.trimEnd();
+  const { positionals, values } = parseWords(usage, command, words);
+  const args = entry.args.split(" ").filter((arg) => arg !== "");
+  const missing = args[positionals.length];
+  if (missing?.startsWith("<")) throw new UsageError(`${missing} is missing: ${usage} ${entry.args}`);
+  const stray = positionals[args.length];
+  if (stray !== undefined) {
+    throw new UsageError(`"${stray}" is one word too many: ${`${usage} ${entry.args}`.trimEnd()}`);
+  }
+  return { positionals, flags: new Flags(values) };
+}
+
+type Values = ConstructorParameters<typeof Flags>[0];
+
+function parseWords(
+  usage: string,
+  command: Command,
+  words: readonly string[],
+): { readonly positionals: readonly string[]; readonly values: Values } {
+  const options = Object.fromEntries(
+    command.options.map((option) => [
+      optionName(option),
+      { type: takesValue(option) ? ("string" as const) : ("boolean" as const), multiple: option.isMany === true },
+    ]),
+  );
+  try {
+    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(`${wordsFault(error)} There is help: ${usage} --help`, { cause: error });
+  }
+}
+
+/** What Node says, on one line; its advice on positional arguments that begin with a dash helps nobody here. */
+function wordsFault(error: unknown): string {
+  const [what = "", ...advice] = errorText(error)
+    .replaceAll("\n", " ")
+    .split(/\.(?: |$)/u);
+  const isUnknown = error instanceof Error && "code" in error && error.code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
+  return [what, ...(isUnknown ? [] : advice)]
+    .filter((sentence) => sentence !== "")
+    .join(". ")
+    .concat(".");
+}

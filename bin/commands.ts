@@ -1,0 +1,167 @@
+/** THE table of commands, in the order help shows them; what a command takes and does is in its module. */
+import type { CommandEntry } from "./command.ts";
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "",
+    args: "",
+    summary: "Start the supervisor",
+    load: async () => (await import("./commands/serve.ts")).serve,
+  },
+  {
+    name: "init",
+    args: "",
+    summary: "Make identity, owner key and keys.toml, as a first start does, and say what to do next",
+    load: async () => (await import("./commands/init.ts")).init,
+  },
+  {
+    name: "keygen",
+    args: "",
+    summary: "Make a key pair: the secret into a file (mode 0600), the public key on the terminal",
+    load: async () => (await import("./commands/keygen.ts")).keygen,
+  },
+  {
+    name: "keys list",
+    args: "",
+    summary: "List the enrolled keys of this host's keys.toml: who they are, what they may, whether they are good",
+    load: async () => (await import("./commands/keys.ts")).listKeys,
+  },
+  {
+    name: "keys add",
+    args: "",
+    summary: "Enrol a key; comments and order of the file stay as they are",
+    load: async () => (await import("./commands/keys.ts")).addKeyCommand,
+  },
+  {
+    name: "keys revoke",
+    args: "<key>",
+    summary: "Revoke a key, by its name or by itself: at once, and for good",
+    load: async () => (await import("./commands/keys.ts")).revokeKeyCommand,
+  },
+  {
+    name: "keys check",
+    args: "[file]",
+    summary: "Read a keys.toml as a supervisor would, and name what is wrong or odd",
+    load: async () => (await import("./commands/keys.ts")).checkKeys,
+  },
+  {
+    name: "demo",
+    args: "",
+    summary: "Play the whole way of a job on this machine: Redis, supervisor, runner, signed job, receipt",
+    load: async () => (await import("./commands/demo.ts")).demo,
+  },
+  {
+    name: "demo-mycelium",
+    args: "",
+    summary: "Play it over the overlay: two Mycelium nodes on this machine, the job sent from one and run at the other",
+    load: async () => (await import("./commands/demo-mycelium.ts")).demoMycelium,
+  },
+  {
+    name: "doctor",
+    args: "",
+    summary: "Check settings, keys, Redis, clock and Mycelium, and name the fix for what is wrong",
+    load: async () => (await import("./commands/doctor.ts")).doctor,
+  },
+  {
+    name: "submit",
+    args: "[file]",
+    summary: "Sign a job and send it; the payload is a file, --payload, or standard input",
+    load: async () => (await import("./commands/submit.ts")).submit,
+  },
+  {
+    name: "cosign",
+    args: "<file>",
+    summary: "Show what a signed job would do, and add a signature to it",
+    load: async () => (await import("./commands/cosign.ts")).cosign,
+  },
+  {
+    name: "job get",
+    args: "<id>",
+    summary: "Show one job: state, document, result, receipt",
+    load: async () => (await import("./commands/job.ts")).getJob,
+  },
+  {
+    name: "job list",
+    args: "",
+    summary: "List jobs, newest first",
+    load: async () => (await import("./commands/job.ts")).listJobs,
+  },
+  {
+    name: "job wait",
+    args: "<id>",
+    summary: "Wait until a job ended; exit code 1 when it did not complete",
+    load: async () => (await import("./commands/job.ts")).waitJob,
+  },
+  {
+    name: "job logs",
+    args: "<id>",
+    summary: "Print a job's log: its standard output on ours, its standard error on ours",
+    load: async () => (await import("./commands/job.ts")).jobLogs,
+  },
+  {
+    name: "job cancel",
+    args: "<id>",
+    summary: "Cancel a job, wherever it runs",
+    load: async () => (await import("./commands/job.ts")).cancelJob,
+  },
+  {
+    name: "job delete",
+    args: "<id>",
+    summary: "Delete an ended or waiting job and all its traces",
+    load: async () => (await import("./commands/job.ts")).deleteJob,
+  },
+  {
+    name: "runner start",
+    args: "<name>",
+    summary: "Run jobs: register with the supervisor, claim from Redis, execute, sign receipts",
+    load: async () => (await import("./commands/runner-start.ts")).startRunner,
+  },
+  {
+    name: "runner register",
+    args: "<name>",
+    summary: "Register a runner's key without starting it",
+    load: async () => (await import("./commands/runner.ts")).registerRunner,
+  },
+  {
+    name: "runner list",
+    args: "",
+    summary: "List runners with their health",
+    load: async () => (await import("./commands/runner.ts")).listRunners,
+  },
+  {
+    name: "runner status",
+    args: "<name>",
+    summary: "Show one runner's health and the evidence for it",
+    load: async () => (await import("./commands/runner.ts")).runnerStatus,
+  },
+  {
+    name: "runner remove",
+    args: "<name>",
+    summary: "End a runner's enrolment",
+    load: async () => (await import("./commands/runner.ts")).removeRunner,
+  },
+  {
+    name: "verify receipt",
+    args: "",
+    summary: "Check a job, its result, log and receipt from files, with no server, and say what was proved",
+    load: async () => (await import("./commands/verify.ts")).verifyReceiptCommand,
+  },
+  {
+    name: "peers",
+    args: "",
+    summary: "List the overlay nodes seen (observer, admin): key, address, calls, refusals",
+    load: async () => (await import("./commands/peers.ts")).peers,
+  },
+  {
+    name: "whoami",
+    args: "",
+    summary: "Show what the supervisor knows of our key: principal, roles, granted runners",
+    load: async () => (await import("./commands/whoami.ts")).whoami,
+  },
+  {
+    name: "openrpc",
+    args: "",
+    summary: "Print the API's OpenRPC document",
+    load: async () => (await import("./commands/openrpc.ts")).openrpc,
+  },
+];

@@ -1,0 +1,123 @@
+/** `supervisor doctor`: looks at everything a node needs, changes nothing, and names a fix for each fault. */
+import { existsSync } from "node:fs";
+
+import { readSeed } from "../../src/auth/key-file.ts";
+import { loadKeyring } from "../../src/auth/keyring-file.ts";
+import { type Config, redactUrl } from "../../src/config.ts";
+import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
+import { createLog } from "../../src/log.ts";
+import { examineRedis } from "../../src/store/redis-doctor.ts";
+import type { Command, CommandInput } from "../command.ts";
+import { CONFIG_OPTION, configOf, settingOptions } from "../config.ts";
+import type { Check } from "../doctor/check.ts";
+import { checkDaemon } from "../doctor/daemon.ts";
+import { adviceChecks, revokedChecks } from "../doctor/keyring.ts";
+import { redisStoreOptions } from "../redis-options.ts";
+import { messageOf } from "../report.ts";
+import { printData, styled } from "../terminal.ts";
+
+/** Beyond this, windows of signed calls and tickets get short. */
+const CLOCK_LIMIT_MS = 5000;
+const SLOW_MS = 50;
+
+export const doctor: Command = {
+  options: [
+    CONFIG_OPTION,
+    ...settingOptions(["redis-url", "data-dir", "mycelium", "mycelium-api", "allow-unsafe-redis"]),
+    { flag: "--json", description: "Print data as JSON" },
+  ],
+  examples: ["supervisor doctor", "supervisor doctor --redis-url redis://10.0.0.5:6379 --json"],
+  async run(input) {
+    const config = await configOf(input.flags, input.terminal);
+    const checks = [
+      ...(await checkData(config)),
+      ...(await checkRedis(config)),
+      // Only where the settings use the overlay.
+      ...(config.mycelium.enabled ? await checkDaemon(config) : []),
+    ];
+    print(input, checks);
+    return checks.some(({ verdict }) => verdict === "fault") ? 1 : 0;
+  },
+};
+
+function print({ flags, terminal }: CommandInput, checks: readonly Check[]): void {
+  const styles = { good: "green", warning: "yellow", fault: "red" } as const;
+  printData(terminal, checks, {
+    isJson: flags.has("json"),
+    lines: () =>
+      checks.map(
+        ({ what, verdict, says }) => `${styled(terminal, styles[verdict], verdict.padEnd(7), "out")} ${what}: ${says}`,
+      ),
+  });
+}
+
+async function checkData({ data_dir: directory }: Config): Promise<readonly Check[]> {
+  const paths = dataPaths(directory);
+  return [
+    await checkSecret("identity key", paths.identity),
+    await checkSecret("owner key", paths.owner),
+    ...(await checkKeyring(paths)),
+  ];
+}
+
+async function checkSecret(what: string, path: string): Promise<Check> {
+  try {
+    await readSeed(path);
+    return { what, verdict: "good", says: path };
+  } catch (error) {
+    if (!isMissing(error)) return { what, verdict: "fault", says: messageOf(error) };
+    return { what, verdict: "warning", says: `${path} is not there. A first start makes it, or: supervisor init` };
+  }
+}
+
+async function checkKeyring({ keyring, identity, owner }: DataPaths): Promise<readonly Check[]> {
+  const what = "keys.toml";
+  try {
+    const contents = await loadKeyring(keyring);
+    const { length } = contents.keys;
+    return [{ what, verdict: "good", says: `${length} ${length === 1 ? "key" : "keys"}` }, ...adviceChecks(contents)];
+  } catch (error) {
+    if (!isMissing(error)) return [{ what, verdict: "fault", says: messageOf(error) }];
+    // Keys without a keyring: no start makes one there, since that would be a guess about whom to trust.
+    const isMended = existsSync(identity) || existsSync(owner);
+    return [
+      isMended
+        ? { what, verdict: "fault", says: `${keyring} is missing. Put it back, or: supervisor init --force` }
+        : { what, verdict: "warning", says: `${keyring} is not there. A first start makes it, or: supervisor init` },
+    ];
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+}
+
+async function checkRedis(config: Config): Promise<readonly Check[]> {
+  const what = `Redis ${redactUrl(config.redis.url)}`;
+  try {
+    const log = createLog({ level: "silent", pretty: false });
+    const report = await examineRedis(redisStoreOptions(config, log));
+    const slow = report.roundTripMs > SLOW_MS;
+    return [
+      { what, verdict: "good", says: `answers, durability ${report.durability}` },
+      ...report.problems.map((says): Check => ({ what, verdict: "fault", says })),
+      ...report.warnings.map((says): Check => ({ what, verdict: "warning", says })),
+      { what: "Redis round trip", verdict: slow ? "warning" : "good", says: `${report.roundTripMs} ms` },
+      checkClock(report.clockDifferenceMs),
+      ...(await revokedChecks(config)),
+    ];
+  } catch (error) {
+    return [{ what, verdict: "fault", says: messageOf(error) }];
+  }
+}
+
+function checkClock(differenceMs: number): Check {
+  const isOff = Math.abs(differenceMs) > CLOCK_LIMIT_MS;
+  const fix = isOff ? ". Set the clocks, with NTP on both machines" : "";
+  return {
+    what: "clock",
+    verdict: isOff ? "fault" : "good",
+    says: `Redis' is ${Math.abs(differenceMs)} ms ${differenceMs < 0 ? "behind" : "ahead of"} ours${fix}`,
+  };
+}

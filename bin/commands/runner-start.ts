@@ -1,0 +1,115 @@
+/** `supervisor runner start`: register, attach to Redis, run jobs until told to stop. */
+import { loadOrCreateSeed } from "../../src/auth/key-file.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
+import type { Config } from "../../src/config.ts";
+import { CarrierError } from "../../src/errors.ts";
+import type { Log } from "../../src/log.ts";
+import type { AllowList, Executor, Runner } from "../../src/runner/index.ts";
+import { createRedisJobSource } from "../../src/store/redis-source.ts";
+import type { Command, CommandInput } from "../command.ts";
+import { configOf, settingOptions } from "../config.ts";
+import { type CommandConnection, CONNECTION_OPTIONS, withConnection } from "../connection.ts";
+import { NotRunningError } from "../impatient-dialer.ts";
+import { terminalLog } from "../log.ts";
+import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
+import { type Terminal, untilStopped } from "../terminal.ts";
+import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
+
+export const startRunner: Command = {
+  options: [
+    { flag: "--exec <command>", description: 'One executor in short form, payload on stdin: "bash -s"' },
+    ...REGISTRATION_OPTIONS,
+    { flag: "--allow <file>", description: "Allow-list: whose jobs run here; without it all that were admitted" },
+    ...settingOptions(["redis-url", "log-level", "log-pretty"]),
+    ...CONNECTION_OPTIONS,
+  ],
+  examples: [
+    'supervisor runner start demo --exec "bash -s"',
+    "supervisor runner start build-1 --group build --slots 4 --config runner.toml",
+  ],
+  async run(input) {
+    const { flags, terminal } = input;
+    const config = await configOf(flags, terminal);
+    const executors = executorsOf(config, flags);
+    const allowList = await allowListOf(flags);
+    const wanted = { name: runnerNameOf(input), groups: flags.many("group"), slots: slotsOf(flags) };
+    const log = terminalLog(terminal, config.log);
+    return withConnection(input, async (connection) =>
+      run(input, { wanted, executors, allowList, config, log, connection }),
+    );
+  },
+};
+
+interface StartParts {
+  readonly wanted: Omit<Registration, "executors">;
+  readonly executors: ReadonlyMap<string, Executor>;
+  readonly allowList: AllowList | undefined;
+  readonly config: Config;
+  readonly log: Log;
+  readonly connection: CommandConnection;
+}
+
+async function run({ terminal }: CommandInput, parts: StartParts): Promise<number> {
+  const { wanted, executors, allowList, config, log, connection } = parts;
+  const { paths, supervisor } = connection;
+  const { seed } = await loadOrCreateSeed(paths.runnerKey(wanted.name));
+  await tryRegister(connection, { ...wanted, executors: [...executors.keys()] }, log);
+  const source = createRedisJobSource({
+    url: config.redis.url,
+    prefix: config.redis.prefix,
+    runner: wanted,
+    commandTimeoutMs: config.redis.command_timeout_ms,
+    log,
+    now: Date.now,
+  });
+  await source.start();
+  try {
+    const removal = new AbortController();
+    const onRemoved = (reason: string): void => removal.abort(new Error(`${wanted.name}: ${reason}`));
+    const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved };
+    const { runner, seen } = await makeRunner(wish, { source, signer: createNativeSigner(seed) });
+    try {
+      await runUntilStopped(runner, { terminal, log, name: wanted.name, removed: removal.signal });
+    } finally {
+      await runner.stop();
+      await seen.close();
+    }
+  } finally {
+    await source.stop();
+  }
+  return 0;
+}
+
+interface Watch {
+  readonly terminal: Terminal;
+  readonly log: Log;
+  readonly name: string;
+  /** Aborts when the runner may not go on; its reason is what the command fails with. */
+  readonly removed: AbortSignal;
+}
+
+async function runUntilStopped(runner: Runner, { terminal, log, name, removed }: Watch): Promise<void> {
+  await runner.start();
+  log.info({ event: "runner_started", runner: name }, "runner takes jobs");
+  await untilStopped({ stop: AbortSignal.any([terminal.stop, removed]) });
+  log.info({ event: "runner_draining", running: runner.running }, "draining: takes nothing new, ends what runs");
+  await runner.drain("stopping");
+  removed.throwIfAborted();
+}
+
+/** Registers with the supervisor; one that is away is no reason not to run: the enrolment may stand in Redis already. */
+async function tryRegister(
+  connection: CommandConnection,
+  registration: Parameters<typeof register>[1],
+  log: Log,
+): Promise<void> {
+  try {
+    await register(connection, registration);
+  } catch (error) {
+    if (!(error instanceof CarrierError || error instanceof NotRunningError)) throw error;
+    log.warn(
+      { event: "not_registered_now", error: error.message },
+      "supervisor away: going on with the present enrolment",
+    );
+  }
+}

@@ -1,0 +1,200 @@
+/** `supervisor`: flags → config → parts → start → signals → exit code. */
+import { AuditFile } from "../../src/audit-file.ts";
+import { loadKeyring, watchKeyring } from "../../src/auth/keyring-file.ts";
+import { Keyring } from "../../src/auth/keyring.ts";
+import { type Config, redactUrl } from "../../src/config.ts";
+import { openDataDirectory } from "../../src/data-directory.ts";
+import { createLog, type Log } from "../../src/log.ts";
+import type { Listener, RequestHandler } from "../../src/rpc/transport.ts";
+import { createRedisStore } from "../../src/store/redis-store.ts";
+import { Supervisor } from "../../src/supervisor.ts";
+import { createHttpListener } from "../../transports/http/listener.ts";
+import { MyceliumListener } from "../../transports/mycelium/listener.ts";
+import { createWebSocketListener, type WebSocketListener } from "../../transports/websocket/listener.ts";
+import type { Command, Flags, Option } from "../command.ts";
+import { CONFIG_OPTION, configOf, settingOptions } from "../config.ts";
+import { terminalLog } from "../log.ts";
+import { redisStoreOptions } from "../redis-options.ts";
+import { type Terminal, untilStopped } from "../terminal.ts";
+import { programVersion } from "../version.ts";
+
+const OPTIONS: readonly Option[] = [
+  CONFIG_OPTION,
+  ...settingOptions(),
+  { flag: "--no-http", description: "Serve over Mycelium alone" },
+];
+
+export const serve: Command = {
+  options: OPTIONS,
+  examples: [
+    "supervisor --port 8080 --redis-url redis://localhost:6379",
+    "supervisor --port 8080 --mycelium --redis-url redis://localhost:6379",
+    "supervisor --mycelium",
+  ],
+  async run({ flags, terminal }) {
+    const config = await configOf(flags, terminal);
+    const log = terminalLog(terminal, config.log);
+    warnAboutFlags(flags, config, log);
+    const data = await openDataDirectory(config.data_dir);
+    const { keys, requirements } = await loadKeyring(data.paths.keyring);
+    const keyring = new Keyring(keys, Date.now, requirements);
+    const auditFile = config.log.audit_file === "" ? undefined : new AuditFile(config.log.audit_file);
+    const watch = watchKeyring({ path: data.paths.keyring, keyring, log });
+    const supervisor = new Supervisor({
+      config,
+      store: createRedisStore(redisStoreOptions(config, log)),
+      keyring,
+      identitySeed: data.identitySeed,
+      version: programVersion(),
+      problems: () => [watch.problem, auditFile?.problem].filter((problem) => problem !== undefined),
+      log,
+      ...(auditFile === undefined ? {} : { auditLog: createLog({ level: "info", pretty: false }, auditFile) }),
+      createListeners: (handler, self) => createListeners({ config, handler, supervisor: self, log }),
+    });
+    if (data.isNew) announceFirstStart(terminal, config, supervisor.identity);
+    const stopReloads = terminal.onReload(() => {
+      auditFile?.reopen();
+      void watch.reload();
+      for (const listener of supervisor.listeners) void listener.reload?.();
+    });
+    try {
+      await runUntilStopped(supervisor, { terminal, config, log });
+    } finally {
+      stopReloads();
+      watch.stop();
+      auditFile?.close();
+    }
+    return 0;
+  },
+};
+
+async function runUntilStopped(
+  supervisor: Supervisor,
+  { terminal, config, log }: { readonly terminal: Terminal; readonly config: Config; readonly log: Log },
+): Promise<void> {
+  try {
+    await supervisor.start();
+    const urls = supervisor.listeners.map((listener) => listener.status().url ?? listener.name);
+    log.info(
+      { event: "started", identity: supervisor.identity, urls, redis: redactUrl(config.redis.url) },
+      "supervisor is up",
+    );
+    await untilStopped(terminal);
+    log.info({ event: "stopping", deadline_ms: config.stop_ms }, "stopping: answering what was taken");
+  } finally {
+    await supervisor.stop();
+  }
+  log.info({ event: "stopped" }, "supervisor stopped");
+}
+
+/** A first start says what it made, in three lines, and how to go on. */
+function announceFirstStart(terminal: Terminal, config: Config, identity: string): void {
+  terminal.err(`First start: made ${config.data_dir} with the supervisor's identity ${identity},\n`);
+  terminal.err("an owner key with all roles (owner.key), and keys.toml, which says who may do what.\n");
+  terminal.err('The command line uses the owner key. Next: supervisor runner start demo --exec "bash -s"\n');
+}
+
+function warnAboutFlags(flags: Flags, config: Config, log: Log): void {
+  if (flags.text("redis-url")?.match(/\/\/[^/@]*:[^/@]*@/u)) {
+    log.warn(
+      { event: "secret_in_argv" },
+      "the password in --redis-url shows in ps; use SUPERVISOR_REDIS_URL or the file",
+    );
+  }
+  const isLoopback = ["127.0.0.1", "::1", "localhost"].includes(config.http.host);
+  if (config.http.enabled && !isLoopback && config.http.tls_cert === "") {
+    log.warn(
+      { event: "no_tls", host: config.http.host },
+      "HTTP beyond loopback WITHOUT TLS: anybody on the way can read jobs",
+    );
+  }
+}
+
+interface ListenerParts {
+  readonly config: Config;
+  readonly handler: RequestHandler;
+  readonly supervisor: Supervisor;
+  readonly log: Log;
+}
+
+/** One line for each carrier. */
+function createListeners(parts: ListenerParts): readonly Listener[] {
+  const { config } = parts;
+  return [
+    ...(config.http.enabled ? httpListeners(parts) : []),
+    ...(config.mycelium.enabled ? [myceliumListener(parts)] : []),
+  ];
+}
+
+function myceliumListener({ config: { mycelium, data_dir: dataDir }, handler, log }: ListenerParts): Listener {
+  return new MyceliumListener(
+    {
+      api: mycelium.api,
+      allowRemoteApi: mycelium.allow_remote_api,
+      topic: mycelium.topic,
+      receive: mycelium.receive,
+      maxMessageBytes: mycelium.max_message_bytes,
+      messagesPerSecond: mycelium.messages_per_second,
+      sources: mycelium.sources,
+      dataDir,
+    },
+    { handler, log },
+  );
+}
+
+/** HTTP, and WebSocket on the same port. */
+function httpListeners(parts: ListenerParts): readonly Listener[] {
+  if (!parts.config.websocket.enabled) return [httpListener(parts)];
+  const websocket = webSocketListener(parts, () => http.status().url);
+  const http = httpListener(parts, websocket);
+  return [http, websocket];
+}
+
+function webSocketListener(
+  { config, handler, log }: ListenerParts,
+  httpUrl: () => string | undefined,
+): WebSocketListener {
+  const { http, websocket } = config;
+  return createWebSocketListener({
+    handler,
+    httpUrl,
+    limits: {
+      maxBodyBytes: http.max_body_bytes,
+      maxAnswerBytes: http.max_answer_bytes,
+      maxFragments: websocket.max_fragments,
+      maxInFlight: websocket.max_in_flight,
+      maxUnsentBytes: websocket.max_unsent_bytes,
+      pingMs: websocket.ping_ms,
+    },
+    maxWaitMs: 25_000,
+    log,
+  });
+}
+
+function httpListener(
+  { config: { http, rpc }, handler, supervisor, log }: ListenerParts,
+  websocket?: WebSocketListener,
+): Listener {
+  return createHttpListener({
+    handler,
+    host: http.host,
+    port: http.port,
+    allowedHosts: http.allowed_hosts,
+    allowedOrigins: http.allowed_origins,
+    limits: {
+      maxBodyBytes: http.max_body_bytes,
+      maxAnswerBytes: http.max_answer_bytes,
+      maxConnections: http.max_connections,
+      headersMs: http.headers_ms,
+      requestMs: http.request_ms,
+      keepAliveMs: http.keep_alive_ms,
+      concurrency: rpc.concurrency,
+    },
+    maxWaitMs: 25_000,
+    readiness: async () => supervisor.readiness(),
+    openrpc: () => supervisor.openRpcText,
+    ...(http.tls_cert === "" ? {} : { tls: { certFile: http.tls_cert, keyFile: http.tls_key } }),
+    ...(websocket === undefined ? {} : { onUpgrade: websocket.upgrade }),
+    log,
+  });
+}

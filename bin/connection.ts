@@ -1,0 +1,201 @@
+/** How a command reaches a supervisor: address, signing key, and the identity it pins (never believed from the wire). */
+import { readFile } from "node:fs/promises";
+
+import { readSeed } from "../src/auth/key-file.ts";
+import { createSigner, isPublicKey, type Signer } from "../src/auth/signature.ts";
+import { SupervisorClient } from "../src/client/index.ts";
+import type { Config } from "../src/config.ts";
+import { dataPaths, type DataPaths } from "../src/data-directory.ts";
+import { errorText } from "../src/errors.ts";
+import type { Dialer } from "../src/rpc/transport.ts";
+import { dial, type DialOptions } from "../transports/dial.ts";
+import { type Flags, type Option, UsageError } from "./command.ts";
+import { CONFIG_OPTION, configOf } from "./config.ts";
+import { askDaemon } from "./daemon.ts";
+import { impatientDialer } from "./impatient-dialer.ts";
+import type { Terminal } from "./terminal.ts";
+
+const DEFAULT_PORT = 8080;
+
+/** Options of every command that calls a supervisor. */
+export const CONNECTION_OPTIONS: readonly Option[] = [
+  {
+    flag: "--to <url>",
+    description: "Supervisor: http(s)://, ws(s)://, mycelium://; or SUPERVISOR_URL",
+    default: `http://127.0.0.1:${DEFAULT_PORT}`,
+  },
+  { flag: "--key <file>", description: "Signing key; the data directory's owner.key unless told" },
+  {
+    flag: "--supervisor <key>",
+    description: "Identity of the supervisor, ed25519:…; this host's own, or known_supervisors",
+  },
+  { flag: "--data-dir <dir>", description: "Data directory", default: "~/.local/share/horus-supervisor" },
+  CONFIG_OPTION,
+  { flag: "--mycelium-api <url>", description: "REST API of the local Mycelium daemon; or SUPERVISOR_MYCELIUM_API" },
+  { flag: "--mycelium-topic <topic>", description: "Message topic; or SUPERVISOR_MYCELIUM_TOPIC" },
+  { flag: "--json", description: "Print data as JSON" },
+];
+
+/** What signing needs, and no connection. */
+export interface SigningParts {
+  readonly signer: Signer;
+  /** The pinned identity. */
+  readonly supervisor: string;
+  readonly paths: DataPaths;
+}
+
+export interface CommandConnection extends SigningParts {
+  readonly client: SupervisorClient;
+}
+
+/** Connects as flags, environment and file say, runs `use`, and lets go of the connection in any case. */
+export async function withConnection<Value>(
+  { flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal },
+  use: (connection: CommandConnection) => Promise<Value>,
+): Promise<Value> {
+  return connected(await targetOf({ flags, terminal }), { terminal, use });
+}
+
+/** The same key and the same pinned identity, and nobody is called. */
+export async function signingParts(from: {
+  readonly flags: Flags;
+  readonly terminal: Terminal;
+}): Promise<SigningParts> {
+  const target = await targetOf(from);
+  return signingPartsOf(target, dataPaths(target.dataDirectory));
+}
+
+async function signingPartsOf(target: Target, paths: DataPaths): Promise<SigningParts> {
+  const supervisor = await pinnedIdentity(target, paths);
+  const signer = createSigner(await loadSigningSeed(target.key ?? paths.owner));
+  return { signer, supervisor, paths };
+}
+
+async function targetOf({ flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal }): Promise<Target> {
+  const config = await configOf(flags, terminal);
+  const url = flags.text("to") ?? given(terminal.env["SUPERVISOR_URL"]) ?? ownUrl(config);
+  return {
+    url,
+    dataDirectory: config.data_dir,
+    mycelium: {
+      api: config.mycelium.api,
+      topic: config.mycelium.topic,
+      allowRemoteApi: config.mycelium.allow_remote_api,
+      maxMessageBytes: config.mycelium.max_message_bytes,
+      messagesPerSecond: config.mycelium.messages_per_second,
+    },
+    key: flags.text("key"),
+    supervisor: flags.text("supervisor"),
+  };
+}
+
+function given(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+/** Where a supervisor with these settings serves on this host. */
+function ownUrl({ http }: Config): string {
+  const isWildcard = http.host === "0.0.0.0" || http.host === "::";
+  const host = isWildcard ? "127.0.0.1" : http.host.includes(":") ? `[${http.host}]` : http.host;
+  return `${http.tls_cert === "" ? "http" : "https"}://${host}:${http.port === 0 ? DEFAULT_PORT : http.port}`;
+}
+
+/** Which supervisor, and as whom. */
+export interface Target {
+  readonly url: string;
+  readonly dataDirectory: string;
+  /** The local daemon that carries `mycelium://` calls. */
+  readonly mycelium?: NonNullable<DialOptions["mycelium"]>;
+  /** File of the signing key; the data directory's owner key unless told. */
+  readonly key?: string | undefined;
+  /** The identity to pin; looked up unless told. */
+  readonly supervisor?: string | undefined;
+}
+
+/** Connects to a supervisor, runs `use`, and lets go of the connection in any case. */
+export async function connected<Value>(
+  target: Target,
+  { terminal, use }: { readonly terminal: Terminal; readonly use: (connection: CommandConnection) => Promise<Value> },
+): Promise<Value> {
+  const paths = dataPaths(target.dataDirectory);
+  const carrier = await carrierOf(target);
+  const dialer = impatientDialer(carrier, terminal.stop);
+  try {
+    const parts = await signingPartsOf(target, paths);
+    const { signer, supervisor } = parts;
+    return await use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
+  } finally {
+    await carrier.close();
+  }
+}
+
+async function carrierOf({ url, mycelium }: Target): Promise<Dialer> {
+  if (mycelium !== undefined && url.startsWith("mycelium:")) await askDaemon(mycelium);
+  try {
+    return dial(url, mycelium === undefined ? {} : { mycelium });
+  } catch (error) {
+    throw new UsageError(`--to ${errorText(error)}`, { cause: error });
+  }
+}
+
+async function loadSigningSeed(path: string): Promise<string> {
+  try {
+    return await readSeed(path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new UsageError(
+      `No key at ${path}. Start a supervisor here first, make one with: supervisor keygen --out FILE, or name it with --key.`,
+      { cause: error },
+    );
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+}
+
+/** As told, else a line of known_supervisors for this address, else the identity of this host's own data directory. */
+async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPaths): Promise<string> {
+  if (told !== undefined) {
+    return asPin(told, `--supervisor "${told}"`);
+  }
+  const known = await knownSupervisor(paths.knownSupervisors, url);
+  if (known !== undefined) return known;
+  try {
+    return createSigner(await readSeed(paths.identity)).publicKey;
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new UsageError(
+      `The identity of ${url} is not known here. Start a supervisor on this host first (supervisor), or pin the other's, ` +
+        `which it prints at start: --supervisor ed25519:…, or a line "${url} ed25519:…" in ${paths.knownSupervisors}.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Lines of `<url> <identity>`; `#` begins a comment. @throws UsageError for a line about this address that is no pin */
+async function knownSupervisor(path: string, url: string): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch {
+    // The file is optional: without it the data directory's own identity is taken.
+    return undefined;
+  }
+  for (const line of text.split("\n")) {
+    const [address = "", identity = ""] = line.replace(/#.*/u, "").trim().split(/\s+/u);
+    // No going on to another identity where this one is malformed: that would be a guess about whom to trust.
+    if (withoutSlash(address) === withoutSlash(url)) return asPin(identity, `${path}: "${identity}" after ${address}`);
+  }
+  return undefined;
+}
+
+function asPin(text: string, where: string): string {
+  if (!isPublicKey(text)) throw new UsageError(`${where} is not ed25519: and 64 lower-case hex digits.`);
+  return text;
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/$/u, "");
+}

@@ -1,0 +1,36 @@
+/** How jobs and their logs look on a terminal, and how a job is named there. */
+import type { JobSummary, LogEntry } from "../src/rpc/schema.ts";
+import { UsageError } from "./command.ts";
+import { styled, type Terminal } from "./terminal.ts";
+
+/** One line about a job: id, state, and why. */
+export function jobLine(job: JobSummary): string {
+  const state = job.cancelling ? `${job.state} (cancelling)` : job.state;
+  const attempt = job.attempt > 1 ? ` attempt ${job.attempt}` : "";
+  const runner = job.runner === undefined ? "" : ` on ${job.runner}`;
+  const code = job.code === undefined ? "" : ` exit code ${job.code}`;
+  const reason = job.reason === undefined ? "" : `: ${job.reason}`;
+  return `${job.id} ${state}${attempt}${runner}${code}${reason}`;
+}
+
+/** A job's id as a person typed it; `flag` is where. @throws UsageError for what is no UUID in lower case */
+export function checkedId(id: string, flag: string): string {
+  if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/u.test(id)) return id;
+  throw new UsageError(`${flag}"${id}" is no job's id: a UUID in lower case. supervisor job list shows them.`);
+}
+
+/** What a person is told who stops waiting. */
+export function goesOn(id: string): string {
+  return `The job goes on without us. Look: supervisor job get ${id}; stop it: supervisor job cancel ${id}`;
+}
+
+/** A log entry where the job wrote it: stdout on ours, stderr on ours, what the runner says dimmed on stderr. */
+export function printLogEntry(terminal: Terminal, entry: LogEntry, isJson: boolean): void {
+  if (isJson) {
+    terminal.out(`${JSON.stringify(entry)}\n`);
+    return;
+  }
+  const text = entry.text ?? `base64:${entry.base64 ?? ""}`;
+  if (entry.stream === "stdout") terminal.out(`${text}\n`);
+  else terminal.err(`${entry.stream === "system" ? styled(terminal, "dim", `[${text}]`) : text}\n`);
+}

@@ -1,0 +1,35 @@
+/** What is odd about a keyring that is good as a file: told to the person who looks after it. Pure. */
+import type { EnrolledKey, KeyringContents } from "./keyring-toml.ts";
+
+/** Keys that end within this time are named, in ms. */
+const SOON_MS = 14 * 86_400_000;
+
+/** Is the key's table one that gives rights at this moment? */
+export function keyState(key: EnrolledKey, nowMs: number): "good" | "expired" | "revoked" {
+  if (key.revokedAtMs !== undefined) return "revoked";
+  return key.notAfterMs !== undefined && nowMs > key.notAfterMs ? "expired" : "good";
+}
+
+/** Sentences, each with its fix; none for a keyring without oddities. */
+export function keyringAdvice({ keys, requirements }: KeyringContents, nowMs: number): readonly string[] {
+  const good = keys.filter((key) => keyState(key, nowMs) === "good");
+  const unmet = requirements.flatMap(({ runner, principals, atLeast }) => {
+    const able = principals.filter((principal) => good.some((key) => key.principal === principal));
+    if (able.length >= atLeast) return [];
+    const without = principals.filter((principal) => !able.includes(principal)).join(", ");
+    return [
+      `require "${runner}": ${atLeast} approvals are needed and only ${able.length} of its principals have a good key, ` +
+        `so no job can run there. Without one: ${without}. Enrol a key, or mend the name.`,
+    ];
+  });
+  const ending = good.flatMap(({ name, notAfterMs }) => {
+    if (notAfterMs === undefined || notAfterMs - nowMs > SOON_MS) return [];
+    return [
+      `key "${name}" ends ${new Date(notAfterMs).toISOString()}. Enrol its successor for the same principal in time.`,
+    ];
+  });
+  const admins = good.some(({ roles }) => roles.includes("admin"))
+    ? []
+    : ["no good key has the role admin. Nobody can read or cancel everybody's jobs."];
+  return [...unmet, ...ending, ...admins];
+}

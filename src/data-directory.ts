@@ -1,0 +1,106 @@
+/** The directory that holds what a node keeps on disk: identity, owner key, keys.toml, runner keys (all mode 0600). */
+import { constants } from "node:fs";
+import { access, mkdir, readdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { loadOrCreateSeed } from "./auth/key-file.ts";
+import { createNativeSigner } from "./auth/native-verifier.ts";
+import { ROLES } from "./rpc/method.ts";
+
+/** Where each thing lies in a data directory. */
+export interface DataPaths {
+  readonly identity: string;
+  readonly owner: string;
+  readonly keyring: string;
+  readonly knownSupervisors: string;
+  /** Runner keys that were pinned by hand: lines of `<name> ed25519:…`. */
+  readonly knownRunners: string;
+  /** The directory of what runners on this host keep. */
+  readonly runners: string;
+  runnerKey(name: string): string;
+  runnerSeen(name: string): string;
+  /** Working directories of its attempts; what a killed runner left there is ended at its next start. */
+  runnerScratch(name: string): string;
+}
+
+export function dataPaths(directory: string): DataPaths {
+  return {
+    identity: join(directory, "identity.key"),
+    owner: join(directory, "owner.key"),
+    keyring: join(directory, "keys.toml"),
+    knownSupervisors: join(directory, "known_supervisors"),
+    knownRunners: join(directory, "known_runners"),
+    runners: join(directory, "runners"),
+    runnerKey: (name) => join(directory, "runners", `${name}.key`),
+    runnerSeen: (name) => join(directory, "runners", `${name}.seen`),
+    runnerScratch: (name) => join(directory, "runners", `${name}.work`),
+  };
+}
+
+export interface DataDirectory {
+  readonly paths: DataPaths;
+  /** Seed of the supervisor's identity key. */
+  readonly identitySeed: string;
+  /** Made by this call: the caller says so. */
+  readonly isNew: boolean;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.F_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A first start's keys.toml: one owner key with every role. */
+function firstKeyring(ownerKey: string): string {
+  return [
+    "# The root of trust: who may do what. One key a table, one setting a line.",
+    "# Reloaded on change and on SIGHUP; a file with a fault is refused whole.",
+    "",
+    "[[key]]",
+    'name = "owner"',
+    'principal = "owner"',
+    `key = "${ownerKey}"`,
+    `roles = [${ROLES.map((role) => `"${role}"`).join(", ")}]`,
+    'runners = ["*"]',
+    "",
+  ].join("\n");
+}
+
+/**
+ * Opens a data directory, or makes it on a first start: identity key, one owner key with all roles, keys.toml.
+ * A directory that has something in it but no keys.toml is refused: making a new root of trust there would be a guess.
+ * @throws Error naming the command that mends it.
+ */
+export async function openDataDirectory(directory: string): Promise<DataDirectory> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const paths = dataPaths(directory);
+  const hasKeyring = await exists(paths.keyring);
+  if (!hasKeyring && (await holdsKeys(directory))) {
+    throw new Error(
+      `${paths.keyring} is missing, but ${directory} has keys in it. Put the file back, or make a new one for the ` +
+        "owner key with: supervisor init --force",
+    );
+  }
+  const identity = await loadOrCreateSeed(paths.identity);
+  if (!hasKeyring) await writeKeyring(paths);
+  return { paths, identitySeed: identity.seed, isNew: !hasKeyring };
+}
+
+/** Writes keys.toml for the owner key, which it makes when it is not there. Replaces nothing: the file must be absent. */
+export async function writeKeyring(paths: DataPaths): Promise<void> {
+  const owner = await loadOrCreateSeed(paths.owner);
+  const text = firstKeyring(createNativeSigner(owner.seed).publicKey);
+  const temporary = `${paths.keyring}.${process.pid}.new`;
+  await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
+  await rename(temporary, paths.keyring);
+}
+
+/** Keys without a keyring: an identity or an owner key lies there. Runner keys alone make no supervisor. */
+async function holdsKeys(directory: string): Promise<boolean> {
+  const names = await readdir(directory);
+  return names.some((name) => name === "identity.key" || name === "owner.key");
+}

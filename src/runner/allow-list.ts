@@ -1,0 +1,62 @@
+/** A runner's own allow-list: a file beside the runner, never Redis or the ticket, says whose jobs it runs. */
+import { readFile } from "node:fs/promises";
+
+import { parse as parseToml } from "smol-toml";
+import { Type } from "typebox";
+import { Compile } from "typebox/compile";
+
+import { isCheckedKey } from "../auth/signature.ts";
+import { errorText } from "../errors.ts";
+import { PublicKey } from "../rpc/schema.ts";
+
+/** Keys that may own a job here, each with its principal. */
+export type AllowList = ReadonlyMap<string, string>;
+
+const closed = { additionalProperties: false } as const;
+const AllowFile = Compile(
+  Type.Object(
+    {
+      allow: Type.Array(
+        Type.Object({ principal: Type.String({ minLength: 1, maxLength: 128 }), key: PublicKey }, closed),
+      ),
+    },
+    closed,
+  ),
+);
+
+/**
+ * Parses `[[allow]]` tables of `principal` and `key`. A file with a fault is refused whole: half a list is another list.
+ * @throws Error naming the origin, what is wrong, and the fix.
+ */
+export function parseAllowList(text: string, origin: string): AllowList {
+  const file = readTables(text, origin);
+  if (!AllowFile.Check(file)) {
+    const [error] = AllowFile.Errors(file);
+    throw new Error(
+      `${origin}: ${error?.instancePath ?? ""} ${error?.message ?? "is wrong"}. ` +
+        'Write one table a key: [[allow]], principal = "alice", key = "ed25519:…".',
+    );
+  }
+  const list = new Map<string, string>();
+  for (const { principal, key } of file.allow) {
+    if (list.has(key)) throw new Error(`${origin}: ${key} stands there twice. Remove one of the two.`);
+    if (!isCheckedKey(key)) throw new Error(`${origin}: ${key} is no sound Ed25519 key. Copy it from its owner again.`);
+    list.set(key, principal);
+  }
+  return list;
+}
+
+/** Reads and parses the file. @throws Error as {@link parseAllowList}, or when it can not be read. */
+export async function loadAllowList(path: string): Promise<AllowList> {
+  return parseAllowList(await readFile(path, "utf8"), path);
+}
+
+function readTables(text: string, origin: string): unknown {
+  try {
+    return parseToml(text);
+  } catch (error) {
+    throw new Error(`${origin}: not TOML (${errorText(error).split("\n", 1)[0] ?? ""}). Mend the file.`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * One attempt from claim to finish: verify → seen before? → execute → store the log → finish with a receipt. It ends
+ * *finished* (the outcome was accepted), *lost* (the lease was another's, or nobody answered), or *released* (given
+ * back, to be run again).
+ */
+import { LogChain } from "../auth/log-chain.ts";
+import type { Signer } from "../auth/signature.ts";
+import { errorText } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { JobDocument, SignedReceipt } from "../rpc/schema.ts";
+import { Backoff } from "./backoff.ts";
+import { execute, type Outcome, unstarted } from "./execution.ts";
+import { type Executor, pickExecutor } from "./executor.ts";
+import type { HostEnvironment } from "./job-environment.ts";
+import type { JobVerifier, ReadJob } from "./job-verifier.ts";
+import type { Hold } from "./lease-keeper.ts";
+import type { RunnerLimits } from "./limits.ts";
+import { LogWriter } from "./log-writer.ts";
+import type { PipePool } from "./output-pipes.ts";
+import { signReceipt } from "./receipt.ts";
+import { toJobResult } from "./result-file.ts";
+import type { SeenJobs } from "./seen-jobs.ts";
+import type { ClaimedJob, Finish, Finished, JobSource } from "./source.ts";
+import { pause } from "./wake.ts";
+
+/** What all attempts of a runner share. */
+export interface AttemptParts {
+  readonly source: Pick<JobSource, "leaseMs" | "append" | "finish" | "release">;
+  readonly signer: Signer;
+  /** Pinned identity of the supervisor. */
+  readonly supervisor: string;
+  readonly verifyJob: JobVerifier;
+  readonly seen: Pick<SeenJobs, "refusal" | "started" | "accepted">;
+  readonly executors: ReadonlyMap<string, Executor>;
+  readonly pipes: PipePool;
+  readonly host: HostEnvironment;
+  /** Where the directories of attempts are made. */
+  readonly scratchParent: string;
+  readonly limits: RunnerLimits;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly random: () => number;
+}
+
+export type AttemptEnd =
+  | { readonly kind: "finished"; readonly status: Finish["status"]; readonly state: string; readonly reason?: string }
+  | { readonly kind: "lost" | "released" }
+  /** A fault of the runner's own kept it from running the job, which was given back. */
+  | { readonly kind: "unfit"; readonly reason: string };
+
+/** An outcome and what the receipt says beside it; without `read` none is signed. */
+interface Report {
+  readonly outcome: Outcome;
+  readonly read: ReadJob | undefined;
+  readonly finishedMs: number;
+}
+
+export class Attempt {
+  readonly #claimed: ClaimedJob;
+  readonly #hold: Hold;
+  readonly #parts: AttemptParts;
+  readonly #drained = new AbortController();
+  readonly #abandoned = new AbortController();
+  readonly #startedMs: number;
+  readonly #startedAt: number;
+  #logs: LogWriter | undefined;
+  /** In every log line of the attempt, so that it is found by whoever traces the job. */
+  #trace: { readonly traceparent?: string } = {};
+
+  constructor(claimed: ClaimedJob, hold: Hold, parts: AttemptParts) {
+    this.#claimed = claimed;
+    this.#hold = hold;
+    this.#parts = parts;
+    this.#startedMs = Math.floor(parts.now());
+    this.#startedAt = parts.monotonic();
+  }
+
+  get id(): string {
+    return this.#claimed.lease.id;
+  }
+
+  /** Ends the process and gives the job back; an outcome that is there already is still handed in. */
+  drain(): void {
+    this.#drained.abort();
+  }
+
+  /** Waits no longer for a source that does not answer. */
+  abandon(): void {
+    this.#abandoned.abort();
+    this.#logs?.end();
+  }
+
+  /** Runs it. Never rejects: whatever happens is an end. Releases the hold. */
+  async run(): Promise<AttemptEnd> {
+    const end = await this.#runSafely();
+    const { id: jobId, attempt } = this.#claimed.lease;
+    this.#parts.log.info({ event: "attempt_ended", jobId, attempt, ...this.#trace, ...end }, "attempt ended");
+    return end;
+  }
+
+  async #runSafely(): Promise<AttemptEnd> {
+    try {
+      return await this.#run();
+    } catch (error) {
+      const { log } = this.#parts;
+      log.error({ event: "attempt_broke", jobId: this.id, error }, "an attempt broke; its job is given back");
+      await this.#release();
+      return { kind: "unfit", reason: errorText(error) };
+    } finally {
+      this.#logs?.end();
+      this.#hold.release();
+    }
+  }
+
+  async #run(): Promise<AttemptEnd> {
+    const { lease } = this.#claimed;
+    const verdict = await this.#parts.verifyJob.verify(this.#claimed);
+    if (!verdict.ok) return this.#refuse(verdict.reason, verdict.read);
+    // No receipt: it would contradict the one signed for the attempt that did run.
+    const refusal = this.#parts.seen.refusal(lease.id, lease.attempt);
+    if (refusal !== undefined) return this.#refuse(refusal, undefined);
+    const outcome = await this.#execute(verdict.job);
+    if (outcome === "interrupted") return this.#giveBack(verdict);
+    return this.#finish(outcome, verdict);
+  }
+
+  async #refuse(reason: string, read: ReadJob | undefined): Promise<AttemptEnd> {
+    const { id, attempt } = this.#claimed.lease;
+    this.#parts.log.warn({ event: "job_refused", jobId: id, attempt, reason }, "job refused");
+    return this.#finish(unstarted(`refused: ${reason}`, false), read);
+  }
+
+  async #execute(job: JobDocument): Promise<Outcome | "interrupted"> {
+    const parts = this.#parts;
+    const hold = this.#hold;
+    if (this.#claimed.isCancelling || hold.cancelled.aborted) {
+      // No reason: the store knows why it was asked for, and says so itself.
+      return { status: "cancelled", code: -1, isRetryable: false, result: new Uint8Array(0) };
+    }
+    const picked = pickExecutor(parts.executors, job.executor);
+    if (!picked.ok) return unstarted(picked.reason, false);
+    const { id, attempt } = this.#claimed.lease;
+    await parts.seen.started({ id, attempt, expiresAt: job.expires_at });
+    this.#trace = job.traceparent === undefined ? {} : { traceparent: job.traceparent };
+    const { name } = picked.executor;
+    parts.log.info({ event: "attempt_started", jobId: id, attempt, executor: name, ...this.#trace }, "attempt started");
+    const kill = AbortSignal.any([hold.lost, hold.lapsed]);
+    if (kill.aborted || this.#drained.signal.aborted) return "interrupted";
+    const { executor } = picked;
+    const limits = { ...parts.limits, ...executor.limits };
+    const logs = new LogWriter({ ...parts, hold, limits });
+    this.#logs = logs;
+    const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal };
+    return execute({ ...parts, job, attempt, executor, limits, logs, endings });
+  }
+
+  /** Interrupted: back to the queue, unless the job says that once begun it must not begin again. */
+  async #giveBack(read: ReadJob): Promise<AttemptEnd> {
+    const { lost, lapsed } = this.#hold;
+    if (lost.aborted) return { kind: "lost" };
+    if (this.#logs !== undefined) {
+      // Left to be reaped and counted: a job that starves its runner of renewals would come back for ever otherwise.
+      if (lapsed.aborted) return { kind: "lost" };
+      if (read.job.on_loss === "fail") {
+        return this.#finish(unstarted("the runner stopped while it ran", false), read);
+      }
+      this.#logs.note("the runner stops: the job is given back and will run again");
+      await this.#logs.flush(this.#parts.limits.logFlushMs);
+    }
+    return (await this.#release()) ? { kind: "released" } : { kind: "lost" };
+  }
+
+  /** What is not released within a lease is noticed as lost: nothing hangs on this but time and a count. */
+  async #release(): Promise<boolean> {
+    const { source, log, random } = this.#parts;
+    const backoff = new Backoff(random);
+    const deadline = AbortSignal.any([this.#abandoned.signal, this.#hold.lost, AbortSignal.timeout(source.leaseMs)]);
+    while (!deadline.aborted) {
+      try {
+        return (await source.release(this.#claimed.lease)) === "released";
+      } catch (error) {
+        log.debug({ event: "release_failed", jobId: this.id, error: errorText(error) }, "not given back yet");
+        await pause(backoff.next(), deadline);
+      }
+    }
+    return false;
+  }
+
+  /**
+   * Hands the outcome in until it is answered, even beyond the lease: only the store knows whether the lease was reaped,
+   * and the same finish again gets the same answer.
+   */
+  async #finish(outcome: Outcome, read: ReadJob | undefined): Promise<AttemptEnd> {
+    const { source, limits, log, random, monotonic } = this.#parts;
+    const { lease } = this.#claimed;
+    const finishedMs = this.#startedMs + Math.round(monotonic() - this.#startedAt);
+    const backoff = new Backoff(random);
+    let wasSent = false;
+    for (;;) {
+      await this.#logs?.flush(limits.logFlushMs);
+      if (this.#hold.lost.aborted && !wasSent) return { kind: "lost" };
+      try {
+        const finish = await this.#toFinish({ outcome, read, finishedMs });
+        wasSent = true;
+        return await this.#settle(await source.finish(lease, finish), finish, read);
+      } catch (error) {
+        log.debug({ event: "finish_failed", jobId: this.id, error: errorText(error) }, "outcome not stored yet");
+      }
+      await pause(backoff.next(), this.#abandoned.signal);
+      if (this.#abandoned.signal.aborted) return { kind: "lost" };
+    }
+  }
+
+  async #settle(answer: Finished, finish: Finish, read: ReadJob | undefined): Promise<AttemptEnd> {
+    if (answer.outcome === "lost") return { kind: "lost" };
+    const { id, attempt } = this.#claimed.lease;
+    // Pending: accepted, and to be retried; the attempt's number, remembered before it began, is what refuses it again.
+    if (answer.state !== "pending" && read !== undefined) {
+      await this.#remember({ id, attempt, expiresAt: read.job.expires_at });
+    }
+    const { status, reason } = finish;
+    return { kind: "finished", status, state: answer.state, ...(reason === undefined ? {} : { reason }) };
+  }
+
+  async #remember(attempt: Parameters<SeenJobs["accepted"]>[0]): Promise<void> {
+    try {
+      await this.#parts.seen.accepted(attempt);
+    } catch (error) {
+      // The outcome stands, and this process remembers; only a restart would forget.
+      const { log } = this.#parts;
+      log.error({ event: "seen_failed", jobId: this.id, error: errorText(error) }, "a finished job is not on disk");
+    }
+  }
+
+  async #toFinish(report: Report): Promise<Finish> {
+    const { status, code, reason, isRetryable, result } = report.outcome;
+    const stored = toJobResult(result);
+    const receipt = await this.#receipt(report);
+    return {
+      status,
+      code,
+      isRetryable,
+      ...(reason === undefined ? {} : { reason }),
+      ...(stored === undefined ? {} : { result: JSON.stringify(stored) }),
+      ...(receipt === undefined ? {} : { receipt }),
+    };
+  }
+
+  async #receipt({ outcome, read, finishedMs }: Report): Promise<SignedReceipt | undefined> {
+    if (read === undefined) return undefined;
+    const { signer, supervisor } = this.#parts;
+    const { status, code, result } = outcome;
+    return signReceipt(signer, {
+      ...read,
+      supervisor,
+      queue: this.#claimed.queue,
+      attempt: this.#claimed.lease.attempt,
+      status,
+      code,
+      result,
+      startedMs: this.#startedMs,
+      finishedMs,
+      logs: this.#logs?.stored ?? { head: new LogChain().head, count: 0 },
+    });
+  }
+}

@@ -1,0 +1,90 @@
+/** The directory of one attempt: a fresh working directory, the payload, and the place of the result. */
+import { type FileHandle, mkdir, mkdtemp, open, readdir, rm, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { errorText } from "../errors.ts";
+import type { Log } from "../log.ts";
+import { killLeftovers } from "./leftovers.ts";
+
+/** What every name the runner makes begins with. */
+const PREFIX = "horus-";
+
+/**
+ * Kills and removes what an earlier process of this runner left behind when it was killed itself. Only for a directory
+ * that is one runner's alone, and only once it holds its name: another live process would lose its jobs.
+ */
+export async function clearScratch(parent: string, log: Log): Promise<void> {
+  const killed = await killLeftovers(parent);
+  const names = await readdir(parent).catch(() => []);
+  const left = names.filter((name) => name.startsWith(PREFIX));
+  for (const name of left) await removeTree(join(parent, name), log);
+  if (killed + left.length > 0) {
+    log.warn(
+      { event: "scratch_cleared", killed, directories: left.length },
+      "cleared away what an earlier process left",
+    );
+  }
+}
+
+async function removeTree(path: string, log: Log): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true, maxRetries: 3 });
+  } catch (error) {
+    log.warn(
+      { event: "scratch_left", path, error: errorText(error) },
+      "a job's directory could not be removed; remove it by hand",
+    );
+  }
+}
+
+export class Scratch {
+  /** Random, so that it is also the mark by which the attempt's processes are found. */
+  readonly path: string;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  /** Makes it under `parent`, mode 0700. */
+  static async create(parent: string): Promise<Scratch> {
+    await mkdir(parent, { recursive: true, mode: 0o700 });
+    const scratch = new Scratch(await mkdtemp(join(parent, `${PREFIX}job-`)));
+    await mkdir(scratch.workPath);
+    return scratch;
+  }
+
+  /** Where the process starts. */
+  get workPath(): string {
+    return join(this.path, "work");
+  }
+
+  /** What `$HORUS_RESULT` names; the job makes the file. */
+  get resultPath(): string {
+    return join(this.path, "result");
+  }
+
+  /** Writes the payload to a file of its own, mode 0600, and gives its path. */
+  async writePayload(payload: string): Promise<string> {
+    const path = join(this.path, "payload");
+    await writeFile(path, payload, { mode: 0o600, flag: "wx" });
+    return path;
+  }
+
+  /**
+   * The payload open for reading, its name already gone. A file and not a pipe: nothing breaks when the job does not
+   * read it, and `/dev/stdin` can be opened (node's pipes are sockets, which can not).
+   */
+  async openPayload(payload: string): Promise<FileHandle> {
+    const path = await this.writePayload(payload);
+    try {
+      return await open(path, "r");
+    } finally {
+      await unlink(path);
+    }
+  }
+
+  /** Removes all of it. A job may have made that impossible; that is said in the log and harms nothing else. */
+  async remove(log: Log): Promise<void> {
+    await removeTree(this.path, log);
+  }
+}

@@ -1,0 +1,211 @@
+import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
+/**
+ * What a runner remembers on disk of the jobs it ran, so that who can write to Redis can not have them run again: one
+ * JSON line for each start and each accepted outcome, flushed to disk before anything follows from it.
+ */
+import { dirname } from "node:path";
+
+import { Type } from "typebox";
+import { Compile } from "typebox/compile";
+
+import { JobId } from "../rpc/schema.ts";
+
+/** Kept this long beyond `expires_at`: a clock that is set back must not bring a job back. */
+const MARGIN_MS = 3_600_000;
+/** The file is written anew when it has grown by this many lines beyond what is still worth remembering. */
+const SLACK_LINES = 10_000;
+
+const Line = Compile(
+  Type.Object(
+    {
+      id: JobId,
+      /** Highest attempt started. */
+      attempt: Type.Integer({ minimum: 1 }),
+      /** The job's `expires_at`, UNIX seconds. */
+      exp: Type.Integer({ minimum: 0 }),
+      accepted: Type.Optional(Type.Literal(true)),
+    },
+    { additionalProperties: false },
+  ),
+);
+
+interface Seen {
+  readonly attempt: number;
+  readonly exp: number;
+  readonly accepted: boolean;
+}
+
+/** One attempt of a job, as it is remembered. */
+export interface SeenAttempt {
+  readonly id: string;
+  readonly attempt: number;
+  /** UNIX seconds: how long it must be remembered. */
+  readonly expiresAt: number;
+}
+
+export interface SeenJobs {
+  /** Why this attempt must not run, or undefined. */
+  refusal(id: string, attempt: number): string | undefined;
+  /** Remembers that the attempt starts. Resolves when it is on disk. @throws Error when it can not be. */
+  started(attempt: SeenAttempt): Promise<void>;
+  /** Remembers that its outcome was accepted for good. Resolves when it is on disk. */
+  accepted(attempt: SeenAttempt): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SeenJobsOptions {
+  /** The file, made with mode 0600 where it is missing. */
+  readonly path: string;
+  readonly now: () => number;
+}
+
+/**
+ * Reads the memory. The file is written anew, without what has expired, only with the first start of an attempt: a second
+ * process of one name gets this far before it is refused, and must not take the file from the first. A last line that was
+ * cut by a crash is dropped: its attempt never started.
+ * @throws Error naming file, line and fix where another line is broken: forgetting in silence would be running again.
+ */
+export async function openSeenJobs(options: SeenJobsOptions): Promise<SeenJobs> {
+  await mkdir(dirname(options.path), { recursive: true, mode: 0o700 });
+  const jobs = await readJobs(options.path);
+  return new SeenFile(options, jobs);
+}
+
+class SeenFile implements SeenJobs {
+  readonly #path: string;
+  readonly #now: () => number;
+  readonly #jobs: Map<string, Seen>;
+  #file: FileHandle | undefined;
+  #lines = 0;
+  /** Not written by this process yet, or written in part: nothing may be put behind what stands there. */
+  #isTorn = true;
+  #isClosed = false;
+  #pending: string[] = [];
+  #flush: Promise<void> | undefined;
+
+  constructor({ path, now }: SeenJobsOptions, jobs: Map<string, Seen>) {
+    this.#path = path;
+    this.#now = now;
+    this.#jobs = jobs;
+  }
+
+  refusal(id: string, attempt: number): string | undefined {
+    const seen = this.#jobs.get(id);
+    if (seen === undefined) return undefined;
+    if (seen.accepted) return "this runner has finished it already";
+    return attempt <= seen.attempt ? `this runner has run attempt ${seen.attempt} already` : undefined;
+  }
+
+  async started({ id, attempt, expiresAt }: SeenAttempt): Promise<void> {
+    await this.#remember(id, { attempt, exp: expiresAt, accepted: false });
+  }
+
+  async accepted({ id, attempt, expiresAt }: SeenAttempt): Promise<void> {
+    await this.#remember(id, { attempt, exp: expiresAt, accepted: true });
+  }
+
+  async close(): Promise<void> {
+    // What could not be written was told to who asked for it.
+    await this.#flush?.catch(() => undefined);
+    this.#isClosed = true;
+    await this.#file?.close();
+    this.#file = undefined;
+  }
+
+  /** Writes what is worth remembering to a new file and puts it in the place of the old one. */
+  async #rewrite(): Promise<void> {
+    const oldest = Math.floor((this.#now() - MARGIN_MS) / 1000);
+    for (const [id, seen] of this.#jobs) if (seen.exp < oldest) this.#jobs.delete(id);
+    const temporary = `${this.#path}.new`;
+    const file = await open(temporary, "w", 0o600);
+    await file.chmod(0o600);
+    await file.writeFile([...this.#jobs].map(([id, seen]) => toLine(id, seen)).join(""));
+    await file.sync();
+    await rename(temporary, this.#path);
+    await syncDirectory(dirname(this.#path));
+    await this.#file?.close();
+    this.#file = file;
+    this.#lines = this.#jobs.size;
+  }
+
+  /** In memory at once, on disk before it resolves; everything asked for during one flush shares the next. */
+  async #remember(id: string, seen: Seen): Promise<void> {
+    this.#jobs.set(id, seen);
+    this.#pending.push(toLine(id, seen));
+    const before = this.#flush;
+    if (before !== undefined) {
+      // Its failure was told to those who asked for it.
+      await before.catch(() => undefined);
+    }
+    this.#flush ??= this.#write();
+    await this.#flush;
+  }
+
+  async #write(): Promise<void> {
+    const lines = this.#pending;
+    this.#pending = [];
+    try {
+      if (this.#isClosed) throw new Error(`${this.#path}: closed`);
+      this.#lines += lines.length;
+      if (this.#file === undefined || this.#isTorn || this.#lines > this.#jobs.size * 2 + SLACK_LINES) {
+        // It holds these lines too: the memory is ahead of the file.
+        await this.#rewrite();
+      } else {
+        await this.#file.appendFile(lines.join(""));
+        await this.#file.datasync();
+      }
+      this.#isTorn = false;
+    } catch (error) {
+      this.#isTorn = true;
+      throw error;
+    } finally {
+      this.#flush = undefined;
+    }
+  }
+}
+
+function toLine(id: string, { attempt, exp, accepted }: Seen): string {
+  return `${JSON.stringify({ id, attempt, exp, ...(accepted ? { accepted } : {}) })}\n`;
+}
+
+async function readJobs(path: string): Promise<Map<string, Seen>> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+    throw error;
+  });
+  const lines = text.split("\n");
+  // Behind the last newline: empty, or what a crash cut.
+  lines.pop();
+  const jobs = new Map<string, Seen>();
+  for (const [index, line] of lines.entries()) {
+    const entry = parseLine(line);
+    if (entry === undefined) {
+      throw new Error(
+        `${path}: line ${index + 1} is broken. Put the file back from a copy, or delete it once the jobs of this ` +
+          "runner have expired: without it they could be run again by who can write to Redis.",
+      );
+    }
+    jobs.set(entry.id, { attempt: entry.attempt, exp: entry.exp, accepted: entry.accepted === true });
+  }
+  return jobs;
+}
+
+function parseLine(line: string): ReturnType<typeof Line.Parse> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return Line.Check(value) ? value : undefined;
+  } catch {
+    // Broken: the caller says so.
+    return undefined;
+  }
+}
+
+/** A rename is on disk only when its directory is. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

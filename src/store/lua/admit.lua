@@ -1,0 +1,77 @@
+#!lua
+-- Admits a job, or says why not.
+-- KEYS     job, tomb, revoked, names, q:<queue>, delayed:<queue>, expiry, bytes, seq, jobs, own:<owner>, signer:<key>...
+-- ARGV     1 id, 2 digest, 3 queue, 4 created_at, 5 expires_at, 6 not_before or '', 7 priority,
+--          8 most jobs, 9 most bytes, 10 longest lifetime in seconds, 11 '1' when the answer waits for replicas,
+--          12 document, 13 signatures, 14 ticket, 15 principal, 16 owner, 17 caller_id, 18 max_attempts, 19 on_loss,
+--          20 timeout, 21 signers with blanks between, then a signer for each signer:<key>, then context_id where there is one
+-- returns  {'new', state} | {'duplicate', state or 'deleted'} | {'conflict'} | {'revoked'} | {'unknown_runner'}
+--          | {'stale', now} | {'queue_full', limit, present}
+-- keeps    an id is admitted once; a record stands in its queue, the indexes and `bytes`, or nowhere
+-- atomic   replay guard and record are one write: nobody can admit the same id between look and store
+local id, digest, queue = ARGV[1], ARGV[2], ARGV[3]
+local created_at, expires_at, not_before = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local last_signer = 21 + #KEYS - 11
+
+for index = 22, last_signer do
+  if redis.call('SISMEMBER', KEYS[3], ARGV[index]) == 1 then
+    return { 'revoked' }
+  end
+end
+
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then
+  local known = redis.call('HMGET', KEYS[1], 'digest', 'state')
+  if (known[1] or redis.call('HGET', KEYS[2], 'digest')) ~= digest then
+    return { 'conflict' }
+  end
+  if known[1] and ARGV[11] == '1' then
+    -- WAIT counts from this connection's last write: without one a duplicate could be acknowledged unreplicated.
+    redis.call('HSET', KEYS[1], 'digest', digest)
+  end
+  return { 'duplicate', known[2] or 'deleted' }
+end
+
+-- '@<runner>' fields of `names` are no names.
+if not string.find(queue, '^[a-z0-9]') or redis.call('HEXISTS', KEYS[4], queue) == 0 then
+  return { 'unknown_runner' }
+end
+if created_at > NOW + 30 or NOW > expires_at or created_at > expires_at or expires_at - created_at > tonumber(ARGV[10]) then
+  return { 'stale', NOW }
+end
+
+-- What never changes of the record: arguments 2, 3, 5, 7 and from 12 on, less the signers one by one.
+local context_id = ARGV[last_signer + 1]
+local bytes = #digest + #queue + #ARGV[5] + #ARGV[7] + #(context_id or '')
+for index = 12, 21 do
+  bytes = bytes + #ARGV[index]
+end
+local waiting = redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
+if waiting >= tonumber(ARGV[8]) then
+  return { 'queue_full', 'max_queue_jobs', waiting }
+end
+local present = tonumber(redis.call('HGET', KEYS[8], queue) or '0')
+if present + bytes > tonumber(ARGV[9]) then
+  return { 'queue_full', 'max_queue_bytes', present }
+end
+
+local now_ms = int(NOW_MS)
+local score = int((9 - tonumber(ARGV[7])) * 281474976710656 + redis.call('INCR', KEYS[9]))
+local ready_ms = not_before and not_before * 1000 > NOW_MS and not_before * 1000 or nil
+redis.call('HSET', KEYS[1], 'document', ARGV[12], 'signatures', ARGV[13], 'ticket', ARGV[14], 'digest', digest,
+  'principal', ARGV[15], 'owner', ARGV[16], 'caller_id', ARGV[17], 'signers', ARGV[21], 'queue', queue,
+  'priority', ARGV[7], 'expires_at', ARGV[5], 'max_attempts', ARGV[18], 'on_loss', ARGV[19], 'timeout', ARGV[20],
+  'state', 'pending', 'revision', '1', 'attempt', '0', 'failures', '0', 'losses', '0', 'score', score,
+  'bytes', int(bytes), 'admitted_ms', now_ms, 'log_count', '0', 'log_bytes', '0')
+if context_id then
+  redis.call('HSET', KEYS[1], 'context_id', context_id)
+end
+if ready_ms then
+  redis.call('HSET', KEYS[1], 'ready_ms', int(ready_ms))
+end
+redis.call('ZADD', KEYS[10], now_ms, id)
+redis.call('ZADD', KEYS[11], now_ms, id)
+for index = 12, #KEYS do
+  redis.call('SADD', KEYS[index], id)
+end
+wait_in_queue({ id = id, queue = queue, score = score, bytes = bytes, expires_at = expires_at }, ready_ms)
+return { 'new', 'pending' }

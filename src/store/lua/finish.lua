@@ -1,0 +1,54 @@
+#!lua flags=allow-oom
+-- Accepts the outcome of the attempt that holds the lease.
+-- KEYS     job:<id>, leases
+-- ARGV     1 id, 2 attempt, 3 token, 4 status (completed | failed | timeout | cancelled), 5 code, 6 reason or '',
+--          7 '1' when it may be retried, 8 backoff base ms, 9 backoff most ms, 10 random in [0, 1),
+--          11 result or '', 12 receipt or ''
+-- returns  {'accepted', state the job is in now} | {'lost'}
+-- keeps    one outcome for each job, from the holder of the lease; a terminal state never changes; a retry keeps its
+--          place in the order after its delay; a cancelled job is never retried, but a finish that came first stands
+-- atomic   the fence is checked and the outcome stored in one step; the same call again gives the same answer
+local id, attempt, token, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if not ({ completed = 1, failed = 1, timeout = 1, cancelled = 1 })[status] then
+  return redis.error_reply('ERR status is completed, failed, timeout or cancelled')
+end
+local job = read_job(id)
+if not job then
+  return { 'lost' }
+end
+local mark = attempt .. ' ' .. token .. ' finish'
+if not is_held(job, attempt, token) then
+  return job.settled == mark and { 'accepted', job.state } or { 'lost' }
+end
+
+local has_failed = status == 'failed' or status == 'timeout'
+local failures = tonumber(job.failures) + (has_failed and 1 or 0)
+local retry_ms = nil
+if has_failed and ARGV[7] == '1' and not job.cancelling and failures < tonumber(job.max_attempts) then
+  local delay = math.min(tonumber(ARGV[9]), tonumber(ARGV[8]) * 2 ^ (failures - 1))
+  -- Half to whole of it, so that jobs which failed together do not come back together.
+  retry_ms = NOW_MS + math.floor(delay * (0.5 + tonumber(ARGV[10]) / 2))
+end
+local fields = { 'settled', mark, 'code', int(tonumber(ARGV[5])), 'failures', int(failures) }
+local reason = ARGV[6]
+if reason == '' and status == 'cancelled' then
+  reason = job.cancel_reason or ''
+end
+local gone = {}
+for name, value in pairs({ reason = reason, result = ARGV[11], receipt = ARGV[12] }) do
+  if value == '' then
+    append(gone, name)
+  else
+    append(fields, name, value)
+  end
+end
+if #gone > 0 then
+  redis.call('HDEL', KEYS[1], unpack(gone))
+end
+
+if retry_ms then
+  return_to_pending(job, retry_ms, fields)
+  return { 'accepted', 'pending' }
+end
+end_job(job, status, fields)
+return { 'accepted', status }

@@ -1,0 +1,28 @@
+-- Time, key names and conversions of one shard; stands before every script.
+-- All keys of a script carry one hash tag, so they may be made from the tag of KEYS[1].
+
+local TIME = redis.call('TIME')
+local NOW = tonumber(TIME[1])
+local NOW_MS = NOW * 1000 + math.floor(tonumber(TIME[2]) / 1000)
+
+-- 'horus:{s3}:' and 'horus:'; nil where the script's key has no shard (meta).
+local BASE = string.match(KEYS[1], '^[^{]*{s%d+}:')
+local PREFIX = BASE and string.match(BASE, '^[^{]*')
+
+-- Lua prints numbers with 14 digits; scores have 16.
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- Fails before anything is written when one of the keys lives on another node while its slot moves:
+-- there a single missing key would look empty, several at once raise TRYAGAIN.
+local function touch(keys)
+  return redis.call('EXISTS', unpack(keys))
+end
+
+local function append(list, ...)
+  for _, value in ipairs({ ... }) do
+    list[#list + 1] = value
+  end
+  return list
+end

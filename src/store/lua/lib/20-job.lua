@@ -1,0 +1,158 @@
+-- A job record and the writes that several transitions share.
+-- Invariants kept here: `leases` holds exactly the running jobs; `expiry`, one of `q`/`delayed` and `bytes` exactly the
+-- pending ones; `signer:*` the pending and running ones; `done:<state>` the terminal ones.
+
+local STATE_FIELDS = {
+  'state', 'revision', 'attempt', 'token', 'queue', 'score', 'bytes', 'owner', 'signers', 'expires_at', 'cancelling',
+  'cancel_reason', 'failures', 'losses', 'max_attempts', 'on_loss', 'digest', 'principal', 'runner', 'settled',
+  'attempt_log_count', 'attempt_log_bytes', 'runner_key',
+}
+
+local function job_key(id)
+  return BASE .. 'job:' .. id
+end
+
+-- Keys of the shard that transitions of any job write; touched once a script.
+local SHARED = { 'revoked', 'leases', 'expiry', 'bytes', 'done:completed', 'done:failed', 'done:timeout', 'done:cancelled', 'done:expired' }
+local is_shared_touched = false
+
+local function touch_job(job, is_forgetting)
+  local keys = { job_key(job.id), BASE .. 'q:' .. job.queue, BASE .. 'delayed:' .. job.queue }
+  for signer in string.gmatch(job.signers, '%S+') do
+    append(keys, BASE .. 'signer:' .. signer)
+  end
+  if is_forgetting then
+    append(keys, BASE .. 'jobs', BASE .. 'own:' .. job.owner, BASE .. 'log:' .. job.id, BASE .. 'tomb:' .. job.id)
+  end
+  if not is_shared_touched then
+    is_shared_touched = true
+    for _, name in ipairs(SHARED) do
+      append(keys, BASE .. name)
+    end
+  end
+  touch(keys)
+end
+
+-- The record's state fields by name, or nil. Every key that a transition of it writes is touched before.
+local function read_job(id, is_forgetting)
+  local values = redis.call('HMGET', job_key(id), unpack(STATE_FIELDS))
+  if not values[1] then
+    -- Two keys: during a slot's move a record that is elsewhere raises an error here instead of looking gone.
+    touch({ job_key(id), BASE .. 'leases' })
+    return nil
+  end
+  local job = { id = id }
+  for index, name in ipairs(STATE_FIELDS) do
+    job[name] = values[index] or nil
+  end
+  touch_job(job, is_forgetting)
+  return job
+end
+
+-- Has this key lost its rights? A record of a runner that claimed before keys were noted has none.
+local function is_revoked(key)
+  return key and redis.call('SISMEMBER', BASE .. 'revoked', key) == 1
+end
+
+-- Does this call come from the attempt that holds the lease, of a runner that still has its rights?
+local function is_held(job, attempt, token)
+  return job.state == 'running' and job.attempt == attempt and job.token == token
+    and not is_revoked(job.runner_key)
+end
+
+local function has_revoked_signer(job)
+  for signer in string.gmatch(job.signers, '%S+') do
+    if is_revoked(signer) then
+      return true
+    end
+  end
+  return false
+end
+
+-- `expires_at` bounds the start of every attempt; its last second still counts.
+local function is_expired(job)
+  return NOW > tonumber(job.expires_at)
+end
+
+local function publish_change(id)
+  redis.call('PUBLISH', PREFIX .. 'events', id)
+end
+
+local function add_bytes(queue, bytes)
+  if redis.call('HINCRBY', BASE .. 'bytes', queue, int(bytes)) <= 0 then
+    redis.call('HDEL', BASE .. 'bytes', queue)
+  end
+end
+
+-- Takes a pending job out of everything that knows it as pending.
+local function leave_pending(job)
+  redis.call('ZREM', BASE .. 'q:' .. job.queue, job.id)
+  redis.call('ZREM', BASE .. 'delayed:' .. job.queue, job.id)
+  redis.call('ZREM', BASE .. 'expiry', job.id)
+  add_bytes(job.queue, -tonumber(job.bytes))
+end
+
+-- Puts an id where pending jobs wait: in its queue at its kept score, or until ready_ms among the delayed.
+local function wait_in_queue(job, ready_ms)
+  if ready_ms and ready_ms > NOW_MS then
+    redis.call('ZADD', BASE .. 'delayed:' .. job.queue, int(ready_ms), job.id)
+  else
+    redis.call('ZADD', BASE .. 'q:' .. job.queue, job.score, job.id)
+    redis.call('PUBLISH', PREFIX .. 'hint:' .. job.queue, '')
+  end
+  redis.call('ZADD', BASE .. 'expiry', int(tonumber(job.expires_at) * 1000), job.id)
+  add_bytes(job.queue, tonumber(job.bytes))
+end
+
+-- running -> pending: the attempt is over, its number stays, its place in the order stays.
+local function return_to_pending(job, ready_ms, fields)
+  redis.call('ZREM', BASE .. 'leases', job.id)
+  redis.call('HDEL', job_key(job.id), 'token', 'ready_ms')
+  if ready_ms and ready_ms > NOW_MS then
+    append(fields, 'ready_ms', int(ready_ms))
+  end
+  append(fields, 'state', 'pending', 'revision', int(tonumber(job.revision) + 1))
+  redis.call('HSET', job_key(job.id), unpack(fields))
+  wait_in_queue(job, ready_ms)
+  publish_change(job.id)
+end
+
+-- pending or running -> a terminal state, which never changes again.
+local function end_job(job, state, fields)
+  if job.state == 'pending' then
+    leave_pending(job)
+  else
+    redis.call('ZREM', BASE .. 'leases', job.id)
+  end
+  for signer in string.gmatch(job.signers, '%S+') do
+    redis.call('SREM', BASE .. 'signer:' .. signer, job.id)
+  end
+  redis.call('ZADD', BASE .. 'done:' .. state, int(NOW_MS), job.id)
+  redis.call('HDEL', job_key(job.id), 'token', 'ready_ms', 'cancelling', 'cancel_reason')
+  append(fields, 'state', state, 'finished_ms', int(NOW_MS), 'revision', int(tonumber(job.revision) + 1))
+  redis.call('HSET', job_key(job.id), unpack(fields))
+  publish_change(job.id)
+end
+
+-- Removes every key of a terminal or pending job; a tombstone stays until nothing of it could be admitted again.
+local function forget(job)
+  if job.state == 'pending' then
+    leave_pending(job)
+  end
+  for signer in string.gmatch(job.signers, '%S+') do
+    redis.call('SREM', BASE .. 'signer:' .. signer, job.id)
+  end
+  redis.call('ZREM', BASE .. 'done:' .. job.state, job.id)
+  redis.call('ZREM', BASE .. 'jobs', job.id)
+  redis.call('ZREM', BASE .. 'own:' .. job.owner, job.id)
+  redis.call('UNLINK', BASE .. 'log:' .. job.id)
+  redis.call('DEL', job_key(job.id))
+  local life_ms = (tonumber(job.expires_at) + 60) * 1000 - NOW_MS
+  if life_ms > 0 then
+    local tomb = BASE .. 'tomb:' .. job.id
+    redis.call('HSET', tomb, 'digest', job.digest, 'principal', job.principal)
+    -- Relative, never PEXPIREAT: a time in the past would delete at once and say OK.
+    redis.call('PEXPIRE', tomb, int(life_ms))
+  end
+  publish_change(job.id)
+end

@@ -1,0 +1,101 @@
+/** What the benches of the whole way share: a Redis, the supervisor as a process, a registered runner, a load generator. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Check } from "typebox/schema";
+
+import { readSeed } from "../../src/auth/key-file.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
+import { dataPaths } from "../../src/data-directory.ts";
+import { type Load, LoadDone } from "./load.ts";
+import { Part, Program } from "./part.ts";
+import { RedisServer } from "./redis-server.ts";
+import type { JobsFor } from "./signed-jobs.ts";
+
+/** The runner's name in every bench. */
+export const RUNNER = "bench";
+
+/** What every bench is told. */
+export interface BenchOptions {
+  /** Of one round. */
+  readonly seconds: number;
+  readonly rounds: number;
+  /** Calls in flight. */
+  readonly connections: number;
+  /** Where V8 profiles of the servers go. */
+  readonly profile: string | undefined;
+}
+
+export interface System extends AsyncDisposable {
+  readonly redis: RedisServer;
+  readonly supervisor: { readonly pid: number; readonly port: number };
+  readonly load: Part;
+  readonly jobs: JobsFor;
+  readonly dataDirectory: string;
+  /** For the supervisor's command line. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Starts all of it; `await using` stops it in reverse. */
+export async function startSystem({ profile }: Pick<BenchOptions, "profile">): Promise<System> {
+  const parts: AsyncDisposable[] = [];
+  const stop = async (): Promise<void> => {
+    for (const part of parts.toReversed()) await part[Symbol.asyncDispose]();
+  };
+  try {
+    return { ...(await startParts(parts, profile)), [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Puts each part on the list as soon as it stands. */
+async function startParts(
+  parts: AsyncDisposable[],
+  profile: string | undefined,
+): Promise<Omit<System, keyof AsyncDisposable>> {
+  const directory = await mkdtemp(join(tmpdir(), "horus-bench-data-"));
+  parts.push({ [Symbol.asyncDispose]: async () => rm(directory, { recursive: true, force: true }) });
+  const redis = await RedisServer.start();
+  parts.push(redis);
+  const env = {
+    SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
+    SUPERVISOR_DATA_DIR: directory,
+    // All calls come from one address: its limit is not what is measured.
+    SUPERVISOR_RPC_ADDRESS_CALLS_PER_SECOND: "1000000",
+    SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
+  };
+  const { program, match } = await Program.start(["--port", "0"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
+    env,
+    profile,
+  });
+  parts.push(program);
+  const port = Number(match[1]);
+  const url = `http://127.0.0.1:${port}`;
+  await Program.run(["runner", "register", RUNNER, "--slots", "64", "--to", url], { env });
+  const load = await Part.start("load", {});
+  parts.push(load);
+  const paths = dataPaths(directory);
+  const jobs = {
+    supervisor: createNativeSigner(await readSeed(paths.identity)).publicKey,
+    seed: await readSeed(paths.owner),
+    runner: RUNNER,
+  };
+  return {
+    redis,
+    supervisor: { pid: program.pid, port },
+    load,
+    jobs,
+    dataDirectory: directory,
+    env: { ...env, SUPERVISOR_URL: url },
+  };
+}
+
+/** Has the load generator send; resolves when all of it was answered well. */
+export async function sendLoad(load: Part, wanted: Load): Promise<LoadDone> {
+  const done = await load.ask(wanted);
+  if (!Check(LoadDone, done)) throw new TypeError(`load: ${JSON.stringify(done)}`);
+  return done;
+}

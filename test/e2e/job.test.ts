@@ -1,0 +1,151 @@
+import { spawnSync } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { describe, expect, test } from "vitest";
+
+import { startSystem, type System } from "../support/system.ts";
+import { waitUntil } from "../support/wait.ts";
+
+/** Processes whose command line holds a mark: what a job may have left behind. */
+function survivors(mark: string): string {
+  return spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.trim();
+}
+
+/** A gate that a job waits at until the test opens it: it is seen running however slow the machine is. */
+function aGate(system: System, name: string): { readonly script: string; open(): Promise<void> } {
+  const path = join(system.directory, name);
+  return { script: `until [ -e '${path}' ]; do sleep 0.1; done`, open: async () => writeFile(path, "") };
+}
+
+describe("a job from submit to its end", () => {
+  test("runs, shows its log and result, and ends with a good receipt", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+
+    const ran = await system.run(["submit", "--runner", "demo", "--wait", "--follow"], {
+      input: 'echo "to stdout"\necho "to stderr" >&2\nprintf \'{"answer":42}\' > "$HORUS_RESULT"\n',
+    });
+
+    expect(ran).toMatchObject({ code: 0, stdout: 'to stdout\n{"answer":42}\n' });
+    expect(ran.stderr).toMatch(/to stderr/u);
+    expect(ran.stderr).toMatch(/completed on demo exit code 0/u);
+    expect(ran.stderr).toMatch(/receipt good/u);
+  });
+
+  test("fails with the script's exit code, which submit --wait passes on as failure", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+
+    const view = await system.json(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
+    const plain = await system.run(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
+
+    expect(view).toMatchObject({ state: "failed", code: 3, receipt_verdict: { ok: true } });
+    expect(plain.code).toBe(1);
+  });
+
+  test("ends as timeout and leaves no process behind", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+    const mark = `horus-mark-${process.pid}-${Date.now()}`;
+
+    const view = await system.json(["submit", "--runner", "demo", "--wait", "--timeout", "1"], {
+      input: `trap '' TERM\n(exec -a ${mark} sleep 300) &\n(exec -a ${mark} sleep 300)\nwhile true; do sleep 1; done\n`,
+    });
+
+    expect(view).toMatchObject({ state: "timeout" });
+    expect(survivors(mark)).toBe("");
+  });
+
+  test("is listed, read and deleted by its owner, and then gone", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", "echo hello", "--wait"]);
+
+    const listed = await system.run(["job", "list", "--state", "completed"]);
+    const logs = await system.run(["job", "logs", String(id)]);
+    const deleted = await system.run(["job", "delete", String(id)]);
+    const again = await system.run(["job", "delete", String(id)]);
+    const gone = await system.run(["job", "get", String(id)]);
+
+    expect(listed.stdout).toContain(String(id));
+    expect(logs.stdout).toBe("hello\n");
+    expect([deleted.code, again.code, gone.code]).toEqual([0, 0, 1]);
+    expect(gone.stderr).toMatch(/-32004: Not found/u);
+  });
+
+  test("can be cancelled while it runs", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", "sleep 300"]);
+    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+
+    await system.run(["job", "cancel", String(id)]);
+    const ended = await system.run(["job", "wait", String(id)]);
+
+    expect(ended.code).toBe(1);
+    expect(ended.stdout).toMatch(/cancelled/u);
+  });
+});
+
+describe("when something dies", () => {
+  test("a killed runner's job runs again elsewhere and finishes once", async () => {
+    await using system = await startSystem();
+    const gate = aGate(system, "gate");
+    const first = await system.startRunner("one", ["--exec", "bash -s", "--group", "both"]);
+    const { id } = await system.json(["submit", "--runner", "both", "--payload", `${gate.script}; echo end`]);
+    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+
+    await first.stop("SIGKILL");
+    await gate.open();
+    await system.startRunner("two", ["--exec", "bash -s", "--group", "both"]);
+    await system.run(["job", "wait", String(id)]);
+    const view = await system.json(["job", "get", String(id)]);
+    const logs = await system.run(["job", "logs", String(id)]);
+
+    expect(view).toMatchObject({ state: "completed", attempt: 2, losses: 1, runner: "two" });
+    expect(logs.stdout.match(/^end$/gmu)).toHaveLength(1);
+  });
+
+  test("a supervisor killed and started again mid-job loses nothing", async () => {
+    await using system = await startSystem();
+    await system.startRunner("demo");
+    const gate = aGate(system, "gate");
+    const second = await system.startSupervisor();
+    const env = { SUPERVISOR_URL: second.url };
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo survived`], {
+      env,
+    });
+    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+
+    await second.program.stop("SIGKILL");
+    const third = await system.startSupervisor();
+    await gate.open();
+    await system.run(["job", "wait", String(id)], { env: { SUPERVISOR_URL: third.url } });
+    const view = await system.json(["job", "get", String(id)], { env: { SUPERVISOR_URL: third.url } });
+
+    expect(view).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+  });
+
+  test("a supervisor stops on SIGTERM with exit code 0", async () => {
+    await using system = await startSystem();
+    const second = await system.startSupervisor();
+
+    await expect(second.program.stop("SIGTERM")).resolves.toBe(0);
+    expect(second.program.output).toMatch(/"event":"stopped"/u);
+  });
+
+  test("a runner drains on SIGTERM: what runs ends, and is not counted as lost", async () => {
+    await using system = await startSystem();
+    const gate = aGate(system, "gate");
+    const runner = await system.startRunner("demo");
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo drained`]);
+    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+
+    const stopped = runner.stop("SIGTERM");
+    await runner.waitFor(/runner_draining/u);
+    await gate.open();
+    await expect(stopped).resolves.toBe(0);
+    await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "completed", losses: 0 });
+  });
+});

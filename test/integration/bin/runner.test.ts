@@ -1,0 +1,132 @@
+import { access, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
+import { freePort } from "../../support/redis.ts";
+import { waitUntil } from "../../support/wait.ts";
+
+let system: Console;
+beforeAll(async () => {
+  system = await startConsole("[jobs]\nlease_ms = 2000\n");
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+describe("supervisor runner register", () => {
+  test("enrols a key that it makes, with groups, executors and slots", async () => {
+    const words = ["--group", "build", "--group", "gpu", "--executor", "bash", "--slots", "4"];
+
+    const { code, stdout } = await system.run(["runner", "register", "build-1", ...words]);
+
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^name {7}build-1\nstate {6}offline\nkey {8}ed25519:[0-9a-f]{64}\n/u);
+    expect(stdout).toMatch(/^groups {5}build, gpu$/mu);
+    expect(stdout).toMatch(/^executors {2}bash$/mu);
+    expect(stdout).toMatch(/^slots {6}0 of 4 taken$/mu);
+    await expect(access(join(system.dataDirectory, "runners", "build-1.key"))).resolves.toBeUndefined();
+  });
+
+  test("gives scripts the runner as JSON, with the same key each time", async () => {
+    const first = await system.json(["runner", "register", "twice"]);
+    const second = await system.json(["runner", "register", "twice", "--slots", "2"]);
+
+    expect(second).toMatchObject({ name: "twice", key: first["key"], slots: 2 });
+  });
+});
+
+describe("supervisor runner list, status and remove", () => {
+  test("show runners with their health, and end an enrolment", async () => {
+    await system.run(["runner", "register", "old"]);
+
+    const listed = await system.run(["runner", "list"]);
+    const status = await system.run(["runner", "status", "old"]);
+    const removed = await system.run(["runner", "remove", "old"]);
+    const gone = await system.run(["runner", "status", "old"]);
+
+    expect(listed.stdout).toMatch(/^NAME +STATE +GROUPS +SLOTS +RUNNING +WAITING +LAST HEARTBEAT$/mu);
+    expect(listed.stdout).toMatch(/^old +offline +- +1 +0 +0 +-$/mu);
+    expect(status.stdout).toMatch(/^heartbeat {2}-$/mu);
+    expect(removed).toMatchObject({ code: 0, stdout: "removed old, 0 jobs cancelled\n" });
+    expect(gone.code).toBe(1);
+  });
+
+  test("remove a runner that has waiting jobs only with --force, which cancels them", async () => {
+    await system.run(["runner", "register", "busy"]);
+    const { id } = await system.json(["submit", "--runner", "busy", "--payload", "true"]);
+
+    const refused = await system.run(["runner", "remove", "busy"]);
+    const status = await system.run(["runner", "status", "busy"]);
+    const forced = await system.json(["runner", "remove", "busy", "--force"]);
+
+    expect(refused.code).toBe(1);
+    expect(status.stdout).toMatch(/^waiting {4}1, the oldest for \d+ ms$/mu);
+    expect(forced).toMatchObject({ name: "busy", cancelled: 1 });
+    await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "cancelled" });
+  });
+});
+
+describe("supervisor runner start", () => {
+  test("takes jobs until it is told to stop, and ends what runs first", async () => {
+    const runner = await system.startRunner("drains");
+    const { id } = await system.json(["submit", "--runner", "drains", "--payload", "sleep 0.5; echo ended"]);
+    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+
+    runner.terminal.interrupt();
+    const code = await runner.ended;
+
+    expect(code).toBe(0);
+    expect(runner.terminal.stderr).toMatch(/"event":"runner_draining"/u);
+    await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "completed", losses: 0 });
+  });
+
+  test("runs the executors of a settings file, for its groups, under its allow-list", async () => {
+    const { key } = await system.json(["whoami"]);
+    const config = join(system.directory, "runner.toml");
+    const allow = join(system.directory, "allow.toml");
+    await writeFile(config, '[executor.shout]\ncommand = ["tr", "a-z", "A-Z"]\n');
+    await writeFile(allow, `[[allow]]\nprincipal = "owner"\nkey = "${String(key)}"\n`);
+    const line = system.start(["runner", "start", "tr-1", "--group", "tr", "--config", config, "--allow", allow]);
+    await untilWritten(line, /"event":"runner_started"/u);
+
+    const ran = await system.run(["submit", "--runner", "tr", "--payload", "hello", "--follow"]);
+
+    expect(ran).toMatchObject({ code: 0, stdout: "HELLO\n" });
+    line.terminal.interrupt();
+    await expect(line.ended).resolves.toBe(0);
+  });
+
+  test("goes on with the enrolment it has while the supervisor is away", async () => {
+    await system.run(["runner", "register", "alone"]);
+    const env = { SUPERVISOR_URL: `http://127.0.0.1:${await freePort()}` };
+
+    const line = system.start(["runner", "start", "alone", "--exec", "bash -s", "--log-level", "warn"], { env });
+    await untilWritten(line, /"event":"not_registered_now"/u);
+    const ran = await system.run(["submit", "--runner", "alone", "--payload", "echo served", "--follow"]);
+
+    expect(ran).toMatchObject({ code: 0, stdout: "served\n" });
+    expect(line.terminal.stderr).not.toContain("runner_started");
+    line.terminal.interrupt();
+    await expect(line.ended).resolves.toBe(0);
+  });
+
+  test("refuses a name whose runner lives", async () => {
+    await system.startRunner("taken");
+
+    const { code, stderr } = await system.run(["runner", "start", "taken", "--exec", "bash -s"]);
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: Runner "taken" /mu);
+  });
+
+  test("shows readable lines where somebody watches", async () => {
+    const line = system.start(["runner", "start", "watched", "--exec", "bash -s"], { isInteractive: true });
+
+    await untilWritten(line, /^\d\d:\d\d:\d\d\.\d{3} info runner takes jobs event=runner_started runner=watched$/mu);
+
+    line.terminal.interrupt();
+    await expect(line.ended).resolves.toBe(0);
+  });
+});

@@ -1,0 +1,210 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
+import { waitUntil } from "../../support/wait.ts";
+
+let system: Console;
+beforeAll(async () => {
+  system = await startConsole();
+  await system.startRunner("demo");
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+/** Submits with `--json` and gives what was answered. */
+async function submitted(...words: readonly string[]): Promise<Record<string, unknown>> {
+  return system.json(["submit", "--runner", "demo", ...words]);
+}
+
+/** The job's document as the supervisor has it. */
+async function documentOf(id: unknown): Promise<unknown> {
+  return (await system.json(["job", "get", String(id)]))["job"];
+}
+
+describe("the payload of submit", () => {
+  test("is a file, --payload, or standard input", async () => {
+    const file = join(system.directory, "hello.sh");
+    await writeFile(file, "echo from a file");
+
+    const lines = await Promise.all([
+      system.run(["submit", file, "--runner", "demo", "--follow"]),
+      system.run(["submit", "--runner", "demo", "--follow", "--payload", "echo from a flag"]),
+      system.run(["submit", "--runner", "demo", "--follow"], { input: "echo from a pipe" }),
+    ]);
+
+    expect(lines.map(({ code, stdout }) => [code, stdout])).toEqual([
+      [0, "from a file\n"],
+      [0, "from a flag\n"],
+      [0, "from a pipe\n"],
+    ]);
+  });
+});
+
+describe("the job that submit makes", () => {
+  test("says what the flags say, numbers as they were meant", async () => {
+    const words = ["--env", "BRANCH=a=b", "--env", "EMPTY=", "--timeout", "007", "--priority", "9", "--context", "x"];
+    const more = ["--max-attempts", "2", "--on-loss", "fail", "--executor", "bash", "--expires-in", "60"];
+
+    const { id } = await submitted("--payload", "true", ...words, ...more);
+
+    const document = await documentOf(id);
+    expect(document).toMatchObject({
+      payload: "true",
+      env_vars: { BRANCH: "a=b", EMPTY: "" },
+      timeout: 7,
+      priority: 9,
+      context_id: "x",
+      max_attempts: 2,
+      on_loss: "fail",
+      executor: "bash",
+    });
+    expect(document).toSatisfy(
+      (job: { created_at: number; expires_at: number }) => job.expires_at - job.created_at === 60,
+    );
+  });
+
+  test("may start an hour long after its delay", async () => {
+    const { id } = await submitted("--payload", "true", "--delay", "7200");
+
+    const document = await documentOf(id);
+    expect(document).toSatisfy(
+      (job: { created_at: number; expires_at: number; not_before: number }) =>
+        job.not_before - job.created_at === 7200 && job.expires_at - job.not_before === 3600,
+    );
+    await system.run(["job", "cancel", String(id)]);
+  });
+
+  test("is the same job where its id and content come again, though the clock went on", async () => {
+    const id = "0190a3b2-7c4d-7e5f-8a9b-0c1d2e3f4a5b";
+    const line = ["submit", "--runner", "demo", "--payload", "echo once", "--id", id];
+    const first = await system.run(line);
+    const second = Math.floor(Date.now() / 1000);
+    await waitUntil(() => Math.floor(Date.now() / 1000) > second);
+
+    const again = await system.run(line);
+    const other = await system.run([...line, "--priority", "1"]);
+
+    expect(first).toMatchObject({ code: 0, stdout: `${id}\n` });
+    expect(again).toMatchObject({ code: 0, stdout: `${id}\n` });
+    expect(again.stderr).toMatch(/\(known already\)/u);
+    expect(other.code).toBe(1);
+    expect(other.stderr).toMatch(/answered -32009: .*\. Leave out --id, or give a new one\.\n$/u);
+  });
+
+  test("is in conflict with one that was deleted", async () => {
+    const id = "0190a3b2-7c4d-7e5f-8a9b-0c1d2e3f4a5c";
+    const line = ["submit", "--runner", "demo", "--payload", "true", "--id", id];
+    await system.run([...line, "--wait"]);
+    await system.run(["job", "delete", id]);
+    const second = Math.floor(Date.now() / 1000);
+    await waitUntil(() => Math.floor(Date.now() / 1000) > second);
+
+    const { code, stderr } = await system.run(line);
+
+    expect(code).toBe(1);
+    expect(stderr).toContain("-32009");
+  });
+
+  test("is refused for a runner that nobody knows", async () => {
+    const { code, stdout, stderr } = await system.run(["submit", "--runner", "nobody", "--payload", "true"]);
+
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: the supervisor answered -32003: Forbidden.*supervisor runner list/u);
+  });
+
+  test("is submitted all the same where its runner is away, which is said", async () => {
+    await system.run(["runner", "register", "away"]);
+
+    const line = await system.run(["submit", "--runner", "away", "--payload", "true"]);
+
+    expect(line.code).toBe(0);
+    expect(line.stderr).toBe('pending; no live runner takes "away" at the moment\n');
+    await system.run(["job", "cancel", line.stdout.trim()]);
+  });
+});
+
+describe("submit --wait", () => {
+  test("prints the result alone on standard output, and exits 0", async () => {
+    const payload = 'echo logged; printf %s "the result" > "$HORUS_RESULT"';
+
+    const { code, stdout, stderr } = await system.run(["submit", "--runner", "demo", "--wait", "--payload", payload]);
+
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "the result\n" });
+    expect(stderr).toMatch(/ completed on demo exit code 0\nreceipt good \(.*\)\n$/u);
+    expect(stderr).not.toContain("logged");
+  });
+
+  test("exits 1 when the job failed", async () => {
+    const { code, stderr } = await system.run(["submit", "--runner", "demo", "--wait", "--payload", "exit 3"]);
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/ failed on demo exit code 3/u);
+  });
+
+  test("prints JSON alone for scripts, with the verdict on the receipt", async () => {
+    const line = await system.run(["submit", "--runner", "demo", "--follow", "--json", "--payload", "echo logged"]);
+
+    expect(line).toMatchObject({ code: 0 });
+    expect(JSON.parse(line.stdout)).toMatchObject({
+      state: "completed",
+      code: 0,
+      receipt_verdict: { ok: true },
+    });
+    expect(line.stderr).toMatch(/^[0-9a-f-]{36} pending\n$/u);
+  });
+
+  test("shows states in colour where somebody watches", async () => {
+    const line = await system.run(["submit", "--runner", "demo", "--wait", "--payload", "true"], {
+      isInteractive: true,
+      colours: { err: true },
+    });
+
+    expect(line.stderr).toContain("\u001B[32mreceipt good");
+    expect(line.stdout).toBe("");
+  });
+});
+
+describe("submit --follow", () => {
+  test("shows the job's output where the job wrote it, and what the runner says in brackets", async () => {
+    const payload = "echo out; echo err >&2; printf '\\xff\\n'; exit 1";
+
+    const { code, stdout, stderr } = await system.run(["submit", "--runner", "demo", "--follow", "--payload", payload]);
+
+    expect(code).toBe(1);
+    expect(stdout).toBe("out\nbase64:/w==\n");
+    expect(stderr).toMatch(/^err$/mu);
+  });
+
+  test("leaves the job running when the person goes, and says so", async () => {
+    const line = system.start(["submit", "--runner", "demo", "--follow", "--payload", "echo begun; sleep 60"]);
+    await untilWritten(line, /begun/u);
+
+    line.terminal.interrupt();
+    const code = await line.ended;
+
+    const [id = ""] = /[0-9a-f-]{36}/u.exec(line.terminal.stderr) ?? [];
+    expect(code).toBe(1);
+    expect(line.terminal.stderr).toMatch(
+      /The job goes on without us\. Look: supervisor job get [0-9a-f-]{36}; stop it: supervisor job cancel [0-9a-f-]{36}\n$/u,
+    );
+    await expect(system.json(["job", "get", id])).resolves.toMatchObject({ state: "running" });
+    await system.run(["job", "cancel", id]);
+    await system.run(["job", "wait", id]);
+  });
+});
+
+describe("a key that is not enrolled", () => {
+  test("is refused with a hint at keys.toml", async () => {
+    const key = join(system.directory, "stranger.key");
+    await system.run(["keygen", "--out", key]);
+
+    const { code, stderr } = await system.run(["submit", "--runner", "demo", "--payload", "true", "--key", key]);
+
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/-32001: Unauthenticated.*Is this key in the supervisor's keys\.toml/u);
+  });
+});

@@ -1,0 +1,127 @@
+/** The order of jobs: priority, then first in, first out; and jobs that wait for their time. */
+import { describe, expect, test } from "vitest";
+
+import { aRegistration, aToken, expectNoFaults, nowSeconds, startStore } from "../../support/store.ts";
+import { waitUntil } from "../../support/wait.ts";
+
+describe("Order on one shard", () => {
+  test("is by priority, and by arrival within a priority", async () => {
+    const fixture = await startStore();
+    const source = await fixture.source();
+    const admitted: { id: string; priority: number; at: number }[] = [];
+    for (const [at, priority] of [5, 0, 9, 5, 9, 1, 0, 5].entries()) {
+      admitted.push({ ...(await fixture.admit({ priority })), at });
+    }
+
+    const claimed = await source.claim(8, aToken());
+
+    const wanted = admitted.toSorted((a, b) => b.priority - a.priority || a.at - b.at).map(({ id }) => id);
+    expect(claimed.map(({ lease }) => lease.id)).toEqual(wanted);
+  });
+
+  test("holds over all queues of a runner", async () => {
+    const fixture = await startStore();
+    await fixture.store.runners.register(aRegistration({ name: "many", groups: ["a", "b"] }), "{}");
+    const source = await fixture.source({ runner: { name: "many", groups: ["a", "b"] } });
+    const wanted: string[] = [];
+    for (const queue of ["b", "many", "a", "a", "many", "b", "b"]) wanted.push((await fixture.admit({ queue })).id);
+    const urgent = await fixture.admit({ queue: "a", priority: 9 });
+
+    const claimed = await source.claim(20, aToken());
+
+    expect(claimed.map(({ lease }) => lease.id)).toEqual([urgent.id, ...wanted]);
+    expect(claimed.map(({ queue }) => queue)).toEqual(["a", "b", "many", "a", "a", "many", "b", "b"]);
+  });
+
+  test("holds for more queues than one look reaches into", async () => {
+    const fixture = await startStore();
+    const groups = Array.from({ length: 16 }, (_, index) => `g${index}`);
+    await fixture.store.runners.register(aRegistration({ name: "many", groups }), "{}");
+    const source = await fixture.source({ runner: { name: "many", groups } });
+    const wanted: string[] = [];
+    for (let index = 0; index < 40; index += 1) {
+      const queue = index < 10 ? "g3" : `g${index % 16}`;
+      wanted.push((await fixture.admit({ queue })).id);
+    }
+
+    const claimed: string[] = [];
+    for (;;) {
+      const batch = await source.claim(7, aToken());
+      if (batch.length === 0) break;
+      claimed.push(...batch.map(({ lease }) => lease.id));
+    }
+
+    expect(claimed).toEqual(wanted);
+  });
+
+  test("takes any number of jobs at once", async () => {
+    const fixture = await startStore();
+    const source = await fixture.source();
+    const ids: string[] = [];
+    for (let index = 0; index < 50; index += 1) ids.push((await fixture.admit()).id);
+
+    const claimed = await source.claim(45, aToken());
+
+    expect(claimed.map(({ lease }) => lease.id)).toEqual(ids.slice(0, 45));
+    expect(await source.claim(45, aToken())).toHaveLength(5);
+    await expectNoFaults(fixture);
+  });
+});
+
+describe.each([1, 4])("Delayed jobs on %i shards", (shards) => {
+  test("start when their time has come, in their place", async () => {
+    const fixture = await startStore({ shards });
+    const source = await fixture.source();
+    const notBefore = nowSeconds() + 2;
+    const delayed = await fixture.admit({ notBefore });
+    const laterBefore = nowSeconds() + 1000;
+    const later = await fixture.admit({ notBefore: laterBefore });
+    expect(await fixture.store.jobs.head(later.id)).toMatchObject({ state: "pending", readyMs: laterBefore * 1000 });
+
+    let claimed = await source.claim(5, aToken());
+    await waitUntil(async () => {
+      claimed = await source.claim(5, aToken());
+      return claimed.length > 0;
+    });
+    expect(claimed.map(({ lease }) => lease.id)).toEqual([delayed.id]);
+    const head = await fixture.store.jobs.head(delayed.id);
+    expect(head).not.toHaveProperty("readyMs");
+    expect(head?.startedMs).toBeGreaterThanOrEqual(notBefore * 1000);
+    expect(await fixture.store.jobs.head(later.id)).toMatchObject({ state: "pending" });
+    await expectNoFaults(fixture);
+  });
+});
+
+describe("A delayed job that is due", () => {
+  test("comes before later arrivals of its priority and after higher ones", async () => {
+    const fixture = await startStore();
+    const source = await fixture.source();
+    const due = await fixture.admit({ notBefore: nowSeconds() + 1 });
+    const later = await fixture.admit();
+    const urgent = await fixture.admit({ priority: 9 });
+    await waitUntil(() => nowSeconds() > (due.notBefore ?? 0));
+
+    const order: string[] = [];
+    for (let index = 0; index < 3; index += 1) {
+      const [job] = await source.claim(1, aToken());
+      order.push(job?.lease.id ?? "none");
+    }
+
+    expect(order).toEqual([urgent.id, due.id, later.id]);
+    await expectNoFaults(fixture);
+  });
+
+  test("that is not taken yet stays admitted, in its queue", async () => {
+    const fixture = await startStore();
+    const source = await fixture.source();
+    const due = await fixture.admit({ notBefore: nowSeconds() + 1, priority: 0 });
+    await fixture.admit();
+    await waitUntil(() => nowSeconds() > (due.notBefore ?? 0));
+
+    await source.claim(1, aToken());
+
+    expect(await fixture.client.zcard(fixture.keys.queue(0, "build"))).toBe(1);
+    expect(await fixture.store.jobs.head(due.id)).not.toHaveProperty("readyMs");
+    await expectNoFaults(fixture);
+  });
+});

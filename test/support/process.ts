@@ -1,0 +1,87 @@
+/** Programs as processes: run to their end, or started, watched and stopped. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+
+export interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ProcessOptions {
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly cwd?: string;
+}
+
+/** Runs a program to its end. `argv` is program and arguments. */
+export async function runProcess(argv: readonly string[], options: ProcessOptions = {}): Promise<Ran> {
+  const [program = "", ...words] = argv;
+  const child = spawn(program, words, { env: { ...options.env }, cwd: options.cwd });
+  const output = { stdout: "", stderr: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (output.stderr += text));
+  child.stdin.on("error", () => undefined).end(options.input ?? "");
+  await once(child, "close");
+  return { code: child.exitCode, ...output };
+}
+
+/** A program that goes on; whoever starts it stops it. */
+export class RunningProcess {
+  readonly child: ChildProcess;
+  #output = "";
+  #changed: () => void = () => undefined;
+
+  constructor(argv: readonly string[], options: ProcessOptions & { readonly detached?: boolean } = {}) {
+    const [program = "", ...words] = argv;
+    this.child = spawn(program, words, {
+      env: { ...options.env },
+      cwd: options.cwd,
+      stdio: ["ignore", "pipe", "pipe"],
+      detached: options.detached ?? false,
+    });
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.#output += text;
+        this.#changed();
+      });
+    }
+    this.child.on("exit", () => this.#changed());
+  }
+
+  /** Everything it wrote, to either stream. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get isUp(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Resolves with the first match in its output, from a position on. @throws Error when it ends before that. */
+  async waitFor(pattern: RegExp, from = 0): Promise<RegExpExecArray> {
+    for (;;) {
+      const match = pattern.exec(this.#output.slice(from));
+      if (match !== null) return match;
+      if (!this.isUp) throw new Error(`It ended without ${pattern.source}:\n${this.#output}`);
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+
+  /** Sends a signal and resolves with exit code or signal when it is gone. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | NodeJS.Signals | null> {
+    if (this.isUp) {
+      const gone = once(this.child, "exit");
+      this.child.kill(signal);
+      await gone;
+    }
+    return this.child.exitCode ?? this.child.signalCode;
+  }
+
+  /** Sends a signal to its whole group, as a terminal does; it must have been started detached. */
+  signalGroup(signal: NodeJS.Signals): void {
+    if (this.child.pid !== undefined) process.kill(-this.child.pid, signal);
+  }
+}

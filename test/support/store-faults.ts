@@ -1,0 +1,141 @@
+/** Reads the whole database and says where it contradicts itself: the checker behind every test of the store. */
+import type { Cluster, Redis } from "ioredis";
+
+import type { RedisKeys } from "../../src/store/redis-keys.ts";
+import { allKeys } from "./redis.ts";
+
+/** Keys of a shard that are no job's: they last, whatever jobs do. */
+const LASTING = new Set(["seq", "revoked", "names", "reap", "runners", "groups", "keyrings"]);
+const LASTING_PREFIXES = ["beat:", "live:", "nonce:", "tomb:", "claim:"];
+const TERMINAL = new Set(["completed", "failed", "timeout", "cancelled", "expired"]);
+
+type Hash = Readonly<Record<string, string>>;
+
+/** Everything of one shard, by key name without the shard's tag. */
+interface Shard {
+  readonly names: readonly string[];
+  readonly hashes: ReadonlyMap<string, Hash>;
+  readonly sets: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  readonly lists: ReadonlyMap<string, readonly string[]>;
+}
+
+/**
+ * Contradictions among records, queues, leases and indexes, in words; none when all is well. At a moment when nothing
+ * else writes.
+ */
+export async function findFaults(client: Redis | Cluster, keys: RedisKeys): Promise<readonly string[]> {
+  const names = await allKeys(client);
+  const faults: string[] = [];
+  for (const shard of keys.allShards) {
+    const tag = `${keys.prefix}:{s${shard}}:`;
+    const found = await readShard(client, tag, names);
+    faults.push(...faultsOf(found).map((fault) => `shard ${shard}: ${fault}`));
+  }
+  const foreign = names.filter((name) => !/^[^{]+:\{s\d+\}:/u.test(name) && !name.endsWith(":meta"));
+  return [...faults, ...foreign.map((name) => `unknown key ${name}`)];
+}
+
+async function readShard(client: Redis | Cluster, tag: string, all: readonly string[]): Promise<Shard> {
+  const names = all.filter((name) => name.startsWith(tag));
+  const hashes = new Map<string, Hash>();
+  const sets = new Map<string, ReadonlyMap<string, number>>();
+  const lists = new Map<string, readonly string[]>();
+  for (const name of names) {
+    const short = name.slice(tag.length);
+    const type = await client.type(name);
+    if (type === "hash") hashes.set(short, await client.hgetall(name));
+    if (type === "list") lists.set(short, await client.lrange(name, 0, -1));
+    if (type === "zset") sets.set(short, pairs(await client.zrange(name, "0", "-1", "WITHSCORES")));
+    if (type === "set") sets.set(short, new Map((await client.smembers(name)).map((member) => [member, 0] as const)));
+  }
+  return { names: names.map((name) => name.slice(tag.length)), hashes, sets, lists };
+}
+
+function pairs(flat: readonly unknown[]): ReadonlyMap<string, number> {
+  return new Map(
+    flat.flatMap((member, at): [string, number][] => (at % 2 === 0 ? [[String(member), Number(flat[at + 1])]] : [])),
+  );
+}
+
+function faultsOf(shard: Shard): readonly string[] {
+  const jobs = new Map(
+    [...shard.hashes].flatMap(([name, hash]): [string, Hash][] =>
+      name.startsWith("job:") ? [[name.slice("job:".length), hash]] : [],
+    ),
+  );
+  const expected = expectedSets(jobs);
+  const faults = [...compareSets(shard, expected), ...unknownKeys(shard, jobs), ...byteFaults(shard, jobs)];
+  for (const [id, job] of jobs) {
+    const count = shard.lists.get(`log:${id}`)?.length ?? 0;
+    if (count !== Number(job["log_count"])) faults.push(`${id}: ${count} log entries, log_count ${job["log_count"]}`);
+    if (job["state"] === "running" && !job["token"]) faults.push(`${id}: running without a token`);
+    if (job["state"] !== "running" && job["token"]) faults.push(`${id}: ${job["state"]} with a token`);
+    if (job["state"] !== "running" && job["cancelling"]) faults.push(`${id}: ${job["state"]} and cancelling`);
+  }
+  return faults;
+}
+
+/** Which ids must stand in which index; a pending one in its queue or among the delayed. */
+function expectedSets(jobs: ReadonlyMap<string, Hash>): ReadonlyMap<string, ReadonlySet<string>> {
+  const expected = new Map<string, Set<string>>();
+  const add = (name: string, id: string): void => {
+    expected.set(name, (expected.get(name) ?? new Set()).add(id));
+  };
+  for (const [id, job] of jobs) {
+    const state = job["state"] ?? "";
+    add("jobs", id);
+    add(`own:${job["owner"]}`, id);
+    if (state === "running") add("leases", id);
+    if (TERMINAL.has(state)) add(`done:${state}`, id);
+    else for (const signer of (job["signers"] ?? "").split(" ")) add(`signer:${signer}`, id);
+    if (state !== "pending") continue;
+    add("expiry", id);
+    add(`q+delayed:${job["queue"]}`, id);
+  }
+  return expected;
+}
+
+function compareSets(shard: Shard, expected: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const present = new Map<string, string[]>();
+  for (const [name, members] of shard.sets) {
+    if (isLasting(name)) continue;
+    const joined = name.replace(/^(?:q|delayed):/u, "q+delayed:");
+    present.set(joined, [...(present.get(joined) ?? []), ...members.keys()]);
+  }
+  const faults: string[] = [];
+  for (const name of new Set([...present.keys(), ...expected.keys()])) {
+    const [have, want] = [present.get(name) ?? [], expected.get(name) ?? new Set<string>()];
+    if (new Set(have).size !== have.length) faults.push(`${name}: an id stands in it twice`);
+    for (const id of have) if (!want.has(id)) faults.push(`${name}: ${id} does not belong there`);
+    for (const id of want) if (!have.includes(id)) faults.push(`${name}: ${id} is missing`);
+  }
+  return faults;
+}
+
+function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
+  const wanted = new Map<string, number>();
+  for (const job of jobs.values()) {
+    if (job["state"] !== "pending") continue;
+    const queue = job["queue"] ?? "";
+    wanted.set(queue, (wanted.get(queue) ?? 0) + Number(job["bytes"]));
+  }
+  const present = shard.hashes.get("bytes") ?? {};
+  return [...new Set([...Object.keys(present), ...wanted.keys()])].flatMap((queue) =>
+    Number(present[queue] ?? 0) === (wanted.get(queue) ?? 0)
+      ? []
+      : [`bytes of ${queue}: ${present[queue]} instead of ${wanted.get(queue) ?? 0}`],
+  );
+}
+
+function unknownKeys(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
+  const known = /^(?:q|delayed|own|signer|done):|^(?:leases|expiry|jobs|bytes)$/u;
+  return shard.names.flatMap((name) => {
+    const id = /^(?:job|log):(.+)$/u.exec(name)?.[1];
+    if (id !== undefined) return jobs.has(id) ? [] : [`${name} belongs to no job`];
+    return known.test(name) || isLasting(name) ? [] : [`unknown key ${name}`];
+  });
+}
+
+function isLasting(name: string): boolean {
+  return LASTING.has(name) || LASTING_PREFIXES.some((prefix) => name.startsWith(prefix));
+}

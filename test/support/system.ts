@@ -1,0 +1,94 @@
+/** A whole system of processes for one test: Redis, supervisors, runners, one data directory, and the command line. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { type Ran, RunningProgram, type RunOptions, runProgram } from "./program.ts";
+import { startRedis } from "./redis.ts";
+
+/** Short leases, so that a vanished runner is noticed within a test (spec: faults, "Method"). */
+const SETTINGS = `
+[jobs]
+lease_ms = 2000
+reap_interval_ms = 250
+retry_base_ms = 100
+retry_max_ms = 200
+`;
+
+export interface System extends AsyncDisposable {
+  readonly directory: string;
+  readonly dataDirectory: string;
+  readonly redis: Awaited<ReturnType<typeof startRedis>>;
+  /** Address of the first supervisor. */
+  readonly url: string;
+  startSupervisor(args?: readonly string[]): Promise<{ program: RunningProgram; url: string }>;
+  startRunner(name: string, args?: readonly string[]): Promise<RunningProgram>;
+  /** Runs a command with the system's address and data directory. */
+  run(args: readonly string[], options?: RunOptions): Promise<Ran>;
+  /** Runs a command that prints JSON and parses it. @throws Error with its output when it failed */
+  json(args: readonly string[], options?: RunOptions): Promise<Record<string, unknown>>;
+}
+
+/** Starts Redis and one supervisor; `await using` stops everything in reverse. */
+export async function startSystem(settings = SETTINGS): Promise<System> {
+  const directory = await mkdtemp(join(tmpdir(), "horus-e2e-"));
+  const dataDirectory = join(directory, "data");
+  const configFile = join(directory, "supervisor.toml");
+  await writeFile(configFile, settings);
+  const redis = await startRedis();
+  const programs: RunningProgram[] = [];
+  const env = { SUPERVISOR_REDIS_URL: redis.url, SUPERVISOR_DATA_DIR: dataDirectory };
+  let url = "";
+
+  const run = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> =>
+    runProgram(args, { ...options, env: { ...env, SUPERVISOR_URL: url, ...options.env } });
+
+  const startSupervisor: System["startSupervisor"] = async (args = []) => {
+    const program = new RunningProgram(["--config", configFile, "--port", "0", ...args], { env, cwd: directory });
+    programs.push(program);
+    const [, found = ""] = await program.waitFor(/"(http:\/\/127\.0\.0\.1:\d+)\/?"/u);
+    return { program, url: found };
+  };
+
+  const system: System = {
+    directory,
+    dataDirectory,
+    redis,
+    get url() {
+      return url;
+    },
+    startSupervisor,
+    run,
+    async startRunner(name, args = ["--exec", "bash -s"]) {
+      const program = new RunningProgram(["runner", "start", name, "--config", configFile, ...args], {
+        env: { ...env, SUPERVISOR_URL: url },
+        cwd: directory,
+      });
+      programs.push(program);
+      await program.waitFor(/"event":"runner_started"/u);
+      return program;
+    },
+    async json(args, options) {
+      const ran = await run([...args, "--json"], options);
+      if (ran.stdout === "") throw new Error(`supervisor ${args.join(" ")} failed: ${ran.stderr}`);
+      return asObject(JSON.parse(ran.stdout));
+    },
+    async [Symbol.asyncDispose]() {
+      for (const program of programs.toReversed()) await program.stop("SIGKILL");
+      await redis.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+  try {
+    ({ url } = await startSupervisor());
+  } catch (error) {
+    await system[Symbol.asyncDispose]();
+    throw error;
+  }
+  return system;
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw new Error(`Not an object: ${JSON.stringify(value)}`);
+  return { ...value };
+}

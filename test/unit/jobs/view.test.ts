@@ -1,0 +1,59 @@
+import { describe, expect, test } from "vitest";
+
+import { toSummary, toView } from "../../../src/jobs/view.ts";
+import { aHead, aRecord } from "../../support/builders.ts";
+
+describe("toSummary()", () => {
+  test("leaves out what has not happened", () => {
+    const summary = toSummary(aHead({ state: "pending" }));
+
+    expect(summary).not.toHaveProperty("runner");
+    expect(summary).not.toHaveProperty("finished_ms");
+  });
+
+  test("shows what has", () => {
+    const summary = toSummary(
+      aHead({ state: "failed", runner: "build-1", code: 3, reason: "exit code 3", finishedMs: 9 }),
+    );
+
+    expect(summary).toMatchObject({ runner: "build-1", code: 3, reason: "exit code 3", finished_ms: 9 });
+  });
+});
+
+describe("toView()", () => {
+  const record = aRecord({
+    state: "completed",
+    result: '{"text":"ok"}',
+    env: { TOKEN: "canary" },
+    payload: "echo canary",
+  });
+
+  test("shows the owner everything", () => {
+    const view = toView(record, "owner");
+
+    expect(view.redacted).toBe(false);
+    expect(view.job).toMatchObject({ env_vars: { TOKEN: "canary" }, payload: "echo canary" });
+    expect(view.result).toEqual({ text: "ok" });
+  });
+
+  test("keeps the environment from an admin", () => {
+    const view = toView(record, "admin");
+
+    expect(view.redacted).toBe(true);
+    expect(view.job).not.toHaveProperty("env_vars");
+    expect(view.job).toHaveProperty("payload");
+    expect(view.result).toEqual({ text: "ok" });
+  });
+
+  test("keeps payload, environment and result from an observer", () => {
+    const view = toView(record, "observer");
+
+    expect(view.redacted).toBe(true);
+    expect(JSON.stringify(view)).not.toContain("canary");
+    expect(view).not.toHaveProperty("result");
+  });
+
+  test("says that nothing was left out where nothing was", () => {
+    expect(toView(aRecord({ state: "pending" }), "admin").redacted).toBe(false);
+  });
+});

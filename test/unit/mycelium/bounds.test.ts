@@ -1,0 +1,259 @@
+/** The parts of the Mycelium transport that bound something: rates, memory, queues. */
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { AnswerCache } from "../../../transports/mycelium/answer-cache.ts";
+import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
+import { Governor } from "../../../transports/mycelium/governor.ts";
+import { Peers } from "../../../transports/mycelium/peers.ts";
+import { type QueuedReply, ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
+import { captureLog } from "../../support/mycelium-harness.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+const bytes = (size: number): Uint8Array => new Uint8Array(size);
+
+const answer = (node: string, size = 10, keys = ["k"]): Parameters<AnswerCache["set"]>[1] => ({
+  node,
+  keys,
+  principal: "p",
+  bytes: bytes(size),
+});
+
+function aQueue(
+  send: (id: string) => Promise<void>,
+  governor = new Governor({ perSecond: 1e6, burst: 1e6 }),
+): {
+  queue: ReplyQueue;
+  lines: string[];
+} {
+  const { log, lines } = captureLog();
+  return { queue: new ReplyQueue({ send, governor, log, now: Date.now, unauthenticatedPerSecond: 2 }), lines };
+}
+const reply = (id: string, principal?: string, size = 1): QueuedReply => ({
+  id,
+  nodeKey: "n",
+  bytes: bytes(size),
+  ...(principal === undefined ? {} : { principal }),
+});
+
+describe("Governor", () => {
+  test("lets a burst go at once and then so many a second", async () => {
+    const governor = new Governor({ perSecond: 20, burst: 3, now: Date.now });
+    let gone = 0;
+    const all = Promise.all(Array.from({ length: 13 }, () => governor.acquire().then(() => (gone += 1))));
+
+    await vi.advanceTimersByTimeAsync(0);
+    expect(gone).toBe(3);
+    await vi.advanceTimersByTimeAsync(250);
+    expect(gone).toBe(8);
+    await vi.advanceTimersByTimeAsync(250);
+    expect(gone).toBe(13);
+    await all;
+  });
+
+  test("allows 20 a second and 200 at once unless told otherwise", async () => {
+    const governor = new Governor({ now: Date.now });
+    const taken = Array.from({ length: 201 }, () => governor.tryAcquire());
+
+    expect(taken.filter(Boolean)).toHaveLength(200);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(Array.from({ length: 21 }, () => governor.tryAcquire()).filter(Boolean)).toHaveLength(20);
+  });
+
+  test("serves in order, and gives no token to those who left", async () => {
+    const governor = new Governor({ perSecond: 10, burst: 1, now: Date.now });
+    const stop = new AbortController();
+    const order: number[] = [];
+    await governor.acquire();
+    const first = governor.acquire(stop.signal);
+    const rest = [1, 2].map((name) => governor.acquire().then(() => order.push(name)));
+    expect(governor.tryAcquire()).toBe(false);
+
+    stop.abort();
+    await expect(first).rejects.toThrow("aborted");
+    await expect(governor.acquire(stop.signal)).rejects.toThrow("aborted");
+    await vi.advanceTimersByTimeAsync(200);
+
+    expect(order).toEqual([1, 2]);
+    await Promise.all(rest);
+  });
+});
+
+describe("AnswerCache", () => {
+  test("forgets after its time", async () => {
+    const cache = new AnswerCache({ ttlMs: 1_000, now: Date.now });
+    cache.set("d", answer("n"), 0);
+
+    await vi.advanceTimersByTimeAsync(999);
+    expect(cache.get("d")).toBeDefined();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(cache.get("d")).toBeUndefined();
+    expect(cache.size).toBe(0);
+  });
+
+  test("holds so many answers, the oldest goes first", () => {
+    const cache = new AnswerCache({ maxEntries: 8, now: Date.now });
+    for (let index = 0; index < 12; index += 1) {
+      cache.set(`d${index}`, answer(`n${index}`), 0);
+    }
+
+    expect(cache.size).toBe(8);
+    expect(cache.get("d3")).toBeUndefined();
+    expect(cache.get("d4")).toBeDefined();
+  });
+
+  test("gives one node a quarter at most, of entries and of bytes", () => {
+    const cache = new AnswerCache({ maxEntries: 8, maxBytes: 400, now: Date.now });
+    cache.set("other", answer("m"), 0);
+    for (let index = 0; index < 20; index += 1) {
+      cache.set(`d${index}`, answer("n"), 0);
+    }
+    expect(cache.size).toBe(3);
+    cache.set("wide", answer("n", 95), 0);
+    expect(cache.get("d19")).toBeUndefined();
+    cache.set("too wide", answer("n", 101), 0);
+    expect(cache.get("too wide")).toBeUndefined();
+    expect(cache.get("other")).toBeDefined();
+  });
+
+  test("holds so many bytes", () => {
+    const cache = new AnswerCache({ maxBytes: 400, now: Date.now });
+    for (let index = 0; index < 8; index += 1) {
+      cache.set(`d${index}`, answer(`n${index}`, 100), 0);
+    }
+
+    expect(cache.size).toBe(4);
+  });
+
+  test("replaces an answer without counting it twice", () => {
+    const cache = new AnswerCache({ maxEntries: 8, now: Date.now });
+    for (let index = 0; index < 20; index += 1) {
+      cache.set("d", answer("n", index + 1), 0);
+    }
+
+    expect(cache.get("d")?.bytes).toHaveLength(20);
+    expect(cache.size).toBe(1);
+  });
+
+  test("forgets what rests on a revoked key, and keeps nothing begun before", () => {
+    const cache = new AnswerCache({ now: Date.now });
+    cache.set("a", answer("n", 1, ["k1", "k2"]), cache.revocations);
+    cache.set("b", answer("n", 1, ["k3"]), cache.revocations);
+    const before = cache.revocations;
+
+    cache.revoke("k2");
+    cache.set("c", answer("n", 1, ["k3"]), before);
+
+    expect([cache.get("a"), cache.get("b"), cache.get("c")].map(Boolean)).toEqual([false, true, false]);
+  });
+});
+
+describe("Peers", () => {
+  test("remembers a thousand nodes, heard most recently first", () => {
+    const peers = new Peers(Date.now);
+    for (let index = 0; index < 1_005; index += 1) {
+      peers.heard(`n${index}`, "400::1");
+    }
+    peers.heard("n500", "400::2");
+    peers.refused("n500");
+    peers.refused("unknown");
+
+    const list = peers.list();
+    expect(list).toHaveLength(1_000);
+    expect(list[0]).toEqual({
+      node: "x25519:n500",
+      address: "400::2",
+      lastMessageMs: Date.now(),
+      calls: 2,
+      refused: 1,
+    });
+    expect(list.at(-1)?.node).toBe("x25519:n5");
+  });
+});
+
+describe("ReplyQueue", () => {
+  test("lets principals take turns", async () => {
+    const sent: string[] = [];
+    const { queue } = aQueue((id) => Promise.resolve(void sent.push(id)));
+    for (const id of ["a1", "a2", "a3"]) {
+      queue.add(reply(id, "alice"));
+    }
+    queue.add(reply("b1", "bob"));
+    queue.add(reply("x1"));
+
+    await queue.close(new AbortController().signal);
+
+    expect(sent).toEqual(["a1", "b1", "x1", "a2", "a3"]);
+    expect(queue.size).toBe(0);
+  });
+
+  test("has an allowance of two a second for all that is not authenticated", async () => {
+    const { queue } = aQueue(() => Promise.resolve());
+    const flood = (): number =>
+      Array.from({ length: 50 }, (_, index) => queue.add(reply(`x${index}`))).filter(Boolean).length;
+
+    expect(flood()).toBe(10);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(flood()).toBe(2);
+    expect(queue.add(reply("a1", "alice"))).toBe(true);
+  });
+
+  test("holds 500 replies for one principal and 2,000 for all, and 64 MiB", () => {
+    const { queue } = aQueue(() => new Promise(() => undefined));
+    const add = (principal: string, count: number): number =>
+      Array.from({ length: count }, (_, index) => queue.add(reply(`${index}`, principal))).filter(Boolean).length;
+
+    expect(["a", "b", "c", "d", "e"].map((name) => add(name, 600))).toEqual([500, 500, 500, 500, 0]);
+    const { queue: wide } = aQueue(() => new Promise(() => undefined));
+    expect(wide.add(reply("1", "a", 40 * 1024 * 1024))).toBe(true);
+    expect(wide.add(reply("2", "b", 40 * 1024 * 1024))).toBe(false);
+  });
+
+  test("hands a reply over again until the daemon takes it", async () => {
+    let attempts = 0;
+    const { queue } = aQueue(() => {
+      attempts += 1;
+      return attempts < 4 ? Promise.reject(new DaemonError("refused", "no daemon")) : Promise.resolve();
+    });
+    queue.add(reply("a1", "alice"));
+
+    await vi.advanceTimersByTimeAsync(5_000);
+
+    expect(attempts).toBe(4);
+    expect(queue.size).toBe(0);
+  });
+
+  test("drops what the daemon refuses for good, and what nobody waits for any more", async () => {
+    const { queue, lines } = aQueue((id) =>
+      Promise.reject(id === "bad" ? new DaemonError("status", "answered 400", { status: 400 }) : new Error("down")),
+    );
+    queue.add(reply("bad", "alice"));
+    queue.add(reply("old", "bob"));
+
+    await vi.advanceTimersByTimeAsync(440_000);
+
+    expect(queue.size).toBe(0);
+    expect(lines.join("")).toContain("the daemon refuses it");
+    expect(lines.join("")).toContain("took none for too long");
+  });
+
+  test("gives up what is left at the deadline", async () => {
+    const { queue } = aQueue(() => Promise.reject(new Error("down")));
+    queue.add(reply("a1", "alice"));
+    const deadline = new AbortController();
+    const closed = queue.close(deadline.signal);
+
+    await vi.advanceTimersByTimeAsync(100);
+    deadline.abort();
+    await closed;
+    await aQueue(() => Promise.resolve()).queue.close(AbortSignal.abort());
+
+    expect(queue.size).toBe(1);
+  });
+});

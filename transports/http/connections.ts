@@ -1,0 +1,96 @@
+/** All open connections of a listener: found by socket, bounded in number, ended together. */
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+
+import { type ConnectionLimits, HttpConnection } from "./connection.ts";
+
+export interface ConnectionsLimits extends ConnectionLimits {
+  readonly maxConnections: number;
+}
+
+export class Connections {
+  readonly #limits: ConnectionsLimits;
+  /** In the order they came. */
+  readonly #all = new Set<HttpConnection>();
+  readonly #bySocket = new Map<Duplex, HttpConnection>();
+  /** Leads from a TLS socket to the TCP socket below it, which Node does not show. */
+  readonly #byPeer = new Map<string, HttpConnection>();
+
+  constructor(limits: ConnectionsLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Takes a TCP connection in. Where all places are taken, the oldest connection that has nothing to lose makes room,
+   * then the oldest that is slow in sending a body: who opens many sockets and says nothing locks nobody out.
+   */
+  add(socket: Socket): void {
+    // Given back after an offer that is ignored.
+    if (this.#bySocket.has(socket)) return;
+    const peer = peerOf(socket);
+    if (peer === undefined || (this.#all.size >= this.#limits.maxConnections && !this.#makeRoom())) {
+      socket.destroy();
+      return;
+    }
+    const connection = new HttpConnection(socket, this.#limits);
+    this.#all.add(connection);
+    this.#bySocket.set(socket, connection);
+    this.#byPeer.set(peer, connection);
+    socket.once("close", () => {
+      connection.end();
+      this.#forget(connection, peer);
+    });
+  }
+
+  /** Undefined for one that was closed. */
+  find(socket: Duplex): HttpConnection | undefined {
+    return this.#bySocket.get(socket);
+  }
+
+  /** TLS is up on one of them: from now on requests come from this socket. */
+  secure(socket: Socket): void {
+    const peer = peerOf(socket);
+    const connection = peer === undefined ? undefined : this.#byPeer.get(peer);
+    if (connection === undefined) return;
+    this.#bySocket.set(socket, connection);
+    socket.once("close", () => this.#bySocket.delete(socket));
+  }
+
+  /** Ends all held waits. */
+  endAll(): void {
+    for (const connection of this.#all) connection.end();
+  }
+
+  /** Closes those with nothing in progress; a request that is on its way on one of them is lost. */
+  closeIdle(): void {
+    for (const { socket, state } of this.#all) if (state === "idle") socket.destroy();
+  }
+
+  destroyAll(): void {
+    for (const { socket } of this.#all) socket.destroy();
+  }
+
+  #makeRoom(): boolean {
+    for (const state of ["idle", "receiving"] as const) {
+      for (const connection of this.#all) {
+        if (connection.state !== state) continue;
+        this.#all.delete(connection);
+        connection.socket.destroy();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #forget(connection: HttpConnection, peer: string): void {
+    this.#all.delete(connection);
+    this.#bySocket.delete(connection.socket);
+    // Its port may have been used again since.
+    if (this.#byPeer.get(peer) === connection) this.#byPeer.delete(peer);
+  }
+}
+
+/** Undefined where the other side is gone already. */
+function peerOf({ remoteAddress, remotePort }: Socket): string | undefined {
+  return remoteAddress === undefined ? undefined : `${remoteAddress} ${remotePort}`;
+}

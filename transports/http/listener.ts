@@ -1,0 +1,233 @@
+/** HTTP: one POST a JSON-RPC message, GET for health and description; faults of the carrier alone have another status than 200. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Server as TcpServer, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+
+import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
+import { BodyReader } from "./body.ts";
+import type { HttpConnection } from "./connection.ts";
+import { Connections } from "./connections.ts";
+import type { Fault } from "./fault.ts";
+import { addressName, checkContent, Guard, hasOneHost } from "./guard.ts";
+import { ignoreUpgrade, isWebSocket } from "./ignored-upgrade.ts";
+import type { HttpOptions } from "./options.ts";
+import { findPage, isCallPath, type PageOptions, pathOf } from "./pages.ts";
+import { sendAnswer, sendFault, type Sending, sendPage, writeFault } from "./reply.ts";
+import { authority, createStrictServer, listen, reloadTls, type Server } from "./server.ts";
+
+/** A stopping listener leaves kept connections open this long: a request already under way gets its 503, not a reset. */
+const FAREWELL_MS = 250;
+
+const STALLED_MS = 10_000;
+
+const STOPPING: Fault = { status: 503, error: "Stopping", fix: "Try again, on another connection." };
+const BUSY: Fault = { status: 503, error: "Too many large bodies at once", fix: "Try again." };
+const HOSTS: Fault = { status: 400, error: "More than one Host header", fix: "Send one." };
+
+/** One request and where its answer goes. */
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly connection: HttpConnection;
+  /** The other side holds its body back until it is told to go on (RFC 9110 §10.1.1). */
+  readonly expectsContinue: boolean;
+}
+
+export type HttpListener = Listener & { readonly port: number };
+
+/** Serves the handler over HTTP. @throws Error naming a setting that can not be. */
+export function createHttpListener(options: HttpOptions): HttpListener {
+  return new NodeHttpListener(options);
+}
+
+class NodeHttpListener implements HttpListener {
+  readonly name = "http";
+  readonly #options: HttpOptions;
+  readonly #guard: Guard;
+  readonly #connections: Connections;
+  readonly #bodies: BodyReader;
+  readonly #pages: PageOptions;
+  #server: Server | undefined;
+  #port: number;
+  #isStopping = false;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+    this.#guard = new Guard(options);
+    this.#connections = new Connections({ ...options.limits, maxWaitMs: options.maxWaitMs });
+    this.#bodies = new BodyReader(options.limits.maxBodyBytes);
+    this.#pages = { ...options, url: () => this.status().url ?? "" };
+    this.#port = options.port;
+  }
+
+  /** The one it got, once it listens. */
+  get port(): number {
+    return this.#port;
+  }
+
+  async start(): Promise<void> {
+    const { limits, tls, host, port, log } = this.#options;
+    const server = await createStrictServer(limits, tls);
+    this.#attach(server);
+    this.#port = await listen(server, host, port);
+    this.#server = server;
+    this.#isStopping = false;
+    const { url } = this.status();
+    log.info({ event: "http_listening", url }, "HTTP listens");
+    if (tls === undefined && !isLoopback(host)) {
+      const fix = "set http.tls_cert and http.tls_key, or bind 127.0.0.1 behind a proxy that speaks TLS";
+      log.warn(
+        { event: "http_without_tls", url, fix },
+        "HTTP is reachable from outside without TLS: calls can be read on the way",
+      );
+    }
+  }
+
+  /** Ends held waits at once, so that they are answered with what is; then everything that was taken, then the rest. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    const server = this.#server;
+    if (server === undefined) return;
+    this.#isStopping = true;
+    this.#server = undefined;
+    const closed = new Promise<void>((resolve) => {
+      // http's own close() would reset idle connections at once.
+      TcpServer.prototype.close.call(server, () => resolve());
+    });
+    this.#connections.endAll();
+    const destroyAll = (): void => this.#connections.destroyAll();
+    const farewell = setTimeout(() => this.#connections.closeIdle(), FAREWELL_MS);
+    if (deadline.aborted) destroyAll();
+    else deadline.addEventListener("abort", destroyAll);
+    await closed;
+    clearTimeout(farewell);
+    deadline.removeEventListener("abort", destroyAll);
+    // Ends Node's search for slow requests; there is nothing left to close.
+    server.close();
+  }
+
+  status(): ListenerStatus {
+    const { host, tls } = this.#options;
+    const isUp = this.#server !== undefined;
+    if (!isUp) return { name: this.name, isUp, detail: this.#isStopping ? "stopping" : "not started" };
+    return { name: this.name, isUp, url: `${tls === undefined ? "http" : "https"}://${authority(host, this.#port)}` };
+  }
+
+  async reload(): Promise<void> {
+    const { tls } = this.#options;
+    if (tls !== undefined && this.#server !== undefined) await reloadTls(this.#server, tls);
+  }
+
+  #attach(server: Server): void {
+    const { log } = this.#options;
+    server.on("connection", (socket: Socket) => this.#connections.add(socket));
+    server.on("secureConnection", (socket: Socket) => this.#connections.secure(socket));
+    server.on("request", (request, response) => this.#take(request, response, false));
+    server.on("checkContinue", (request, response) => this.#take(request, response, true));
+    server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket));
+    server.on("error", (error) => log.error({ event: "http_error", err: error }, "HTTP server error"));
+    // Node answers such requests as if they had not asked, as long as nobody listens to this event.
+    if (this.#options.onUpgrade === undefined) return;
+    server.on("upgrade", (request, socket, head) => {
+      if (isWebSocket(request)) this.#upgrade(request, socket, head);
+      else ignoreUpgrade(server, request, socket, head);
+    });
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const fault = this.#refusal(request, undefined);
+    const connection = this.#connections.find(socket);
+    if (fault !== undefined || connection === undefined) {
+      writeFault(socket, fault ?? STOPPING);
+      return;
+    }
+    connection.isUpgraded = true;
+    this.#options.onUpgrade?.(request, socket, head);
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const connection = this.#connections.find(request.socket);
+    // Made room for another one while this request was on its way.
+    if (connection === undefined) return;
+    connection.run(async () => {
+      try {
+        await this.#answer({ request, response, connection, expectsContinue });
+      } catch (error) {
+        const path = pathOf(request.url).slice(0, 64);
+        this.#options.log.error({ event: "http_failed", path, err: error }, "a request got no answer");
+        response.destroy();
+      }
+    });
+  }
+
+  async #answer(exchange: Exchange): Promise<void> {
+    const { request, response, connection } = exchange;
+    const fault = this.#refusal(request, connection);
+    if (fault !== undefined) return this.#refuse(exchange, fault);
+    const path = pathOf(request.url);
+    if (request.method === "POST" && isCallPath(path)) return this.#answerCall(exchange);
+    const page = await findPage(request.method, path, this.#pages);
+    if ("error" in page) this.#refuse(exchange, page);
+    else sendPage(response, page, this.#sending());
+  }
+
+  async #answerCall(exchange: Exchange): Promise<void> {
+    const { request, response, connection, expectsContinue } = exchange;
+    const { handler, limits } = this.#options;
+    const fault = checkContent(request) ?? (this.#bodies.fits(request) ? undefined : tooLarge(limits.maxBodyBytes));
+    if (fault !== undefined) return this.#refuse(exchange, fault);
+    if (expectsContinue) response.writeContinue();
+    const body = await connection.receive(this.#bodies.read(request));
+    if (body === "gone") return;
+    if (body === "busy") return this.#refuse(exchange, BUSY);
+    if (body === "too-large") return this.#refuse(exchange, tooLarge(limits.maxBodyBytes));
+    const { bytes } = await handler.handle(body, connection);
+    sendAnswer(response, bytes, this.#sending());
+  }
+
+  #sending(): Sending {
+    return { isLast: this.#isStopping, stalledMs: this.#options.limits.stalledMs ?? STALLED_MS };
+  }
+
+  /** Why a request is not served, whatever it asks for. */
+  #refusal(request: IncomingMessage, connection: HttpConnection | undefined): Fault | undefined {
+    if (this.#isStopping) return STOPPING;
+    if (!hasOneHost(request)) return HOSTS;
+    const fault = this.#guard.check(request, connection?.trustedHost);
+    if (fault === undefined && connection !== undefined) connection.trustedHost = request.headers.host;
+    return fault;
+  }
+
+  #refuse({ request, response, expectsContinue }: Exchange, fault: Fault): void {
+    // Without its 100 the other side never sends the body this connection would wait for.
+    const isLast = this.#isStopping || expectsContinue;
+    sendFault(request, response, fault, { isLast, maxBytes: 2 * this.#options.limits.maxBodyBytes });
+  }
+
+  /** What the parser or the clock refused: answered where no other answer has begun on that socket. */
+  #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+    // Unknown: it did not get through its TLS handshake, so nothing can be said to it.
+    const connection = this.#connections.find(socket);
+    if (connection === undefined || connection.inProgress > 1 || !socket.writable) socket.destroy();
+    else writeFault(socket, clientFault(error));
+  }
+}
+
+function tooLarge(maxBodyBytes: number): Fault {
+  const fix = "Send less, or raise http.max_body_bytes.";
+  return { status: 413, error: `The body is larger than ${maxBodyBytes} bytes`, fix };
+}
+
+function isLoopback(host: string): boolean {
+  const name = addressName(host) ?? host;
+  return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
+}
+
+function clientFault({ code }: NodeJS.ErrnoException): Fault {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
+    return { status: 408, error: "The request took too long", fix: "Send it whole, at once." };
+  }
+  if (code === "HPE_HEADER_OVERFLOW") {
+    return { status: 431, error: "The head is too large", fix: "Send fewer or shorter headers." };
+  }
+  return { status: 400, error: "This is no HTTP/1.1 request", fix: "Speak HTTP/1.1 as RFC 9112 has it." };
+}

@@ -1,0 +1,75 @@
+/** Writing answers: JSON-RPC bytes, pages and faults, in as few writes as they take. */
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Duplex } from "node:stream";
+
+import { discardBody } from "./body.ts";
+import { type Fault, faultBody } from "./fault.ts";
+
+/** How an answer is sent. */
+export interface Sending {
+  /** The connection ends with it. */
+  readonly isLast: boolean;
+  /** A reader that takes nothing of it for this long is gone, ms. */
+  readonly stalledMs: number;
+}
+
+/** 200 with the answer, 204 where nothing is to be said. */
+export function sendAnswer(response: ServerResponse, bytes: Uint8Array | undefined, sending: Sending): void {
+  const headers =
+    bytes === undefined ? [] : ["Content-Type", "application/json", "Content-Length", String(bytes.length)];
+  if (sending.isLast) headers.push("Connection", "close");
+  response.writeHead(bytes === undefined ? 204 : 200, headers);
+  response.end(bytes);
+  watchReader(response, sending.stalledMs);
+}
+
+export interface Page {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+}
+
+/** Something to be read with GET; no browser shall guess at its type or keep it. */
+export function sendPage(response: ServerResponse, { status, type, text }: Page, sending: Sending): void {
+  const headers = ["Content-Type", type, "Content-Length", String(Buffer.byteLength(text))];
+  headers.push("X-Content-Type-Options", "nosniff", "Cache-Control", "no-store");
+  if (sending.isLast) headers.push("Connection", "close");
+  response.writeHead(status, headers);
+  response.end(text);
+  watchReader(response, sending.stalledMs);
+}
+
+/** Refuses a request whose body was not read (to its end). */
+export function sendFault(
+  request: IncomingMessage,
+  response: ServerResponse,
+  fault: Fault,
+  { isLast, maxBytes }: { readonly isLast: boolean; readonly maxBytes: number },
+): void {
+  discardBody(request, maxBytes);
+  if (fault.allow !== undefined) response.setHeader("Allow", fault.allow);
+  const text = faultBody(fault);
+  const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
+  response.writeHead(fault.status, isLast ? { ...headers, Connection: "close" } : headers);
+  response.end(text);
+}
+
+/** Refuses on a socket that no request object stands for (yet, or any more), and ends it. */
+export function writeFault(socket: Duplex, fault: Fault): void {
+  // Node listens to a socket no more once it has handed it over: a reset would end the process.
+  socket.on("error", () => socket.destroy());
+  const text = faultBody(fault);
+  const head = [
+    `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ""}`,
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    "Connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${text}`, () => socket.destroy());
+}
+
+/** Node sets the time for the next request once this answer is out, and ends a socket whose time is over. */
+function watchReader(response: ServerResponse, stalledMs: number): void {
+  const { socket } = response;
+  if (socket !== null && socket.writableLength > 0) socket.setTimeout(stalledMs);
+}
