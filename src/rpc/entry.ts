@@ -203,11 +203,11 @@ function toCallOutcome(entry: Entry, call: Call, { code, verified }: Outcome): O
 
 /** Of checked params: ids and names are bounded by their patterns, so that they can stand in a line. */
 function subjectOf(params: JsonObject, credential: unknown): Subject {
-  const job = toObject(params["job"]);
+  const { job } = params;
   const texts = {
-    job: params["id"] ?? job["id"],
-    runner: params["name"] ?? toObject(params["registration"])["name"] ?? job["runner"],
-    claimedKey: toObject(credential)["key"] ?? job["caller_id"],
+    job: params["id"] ?? memberOf(job, "id"),
+    runner: params["name"] ?? memberOf(params["registration"], "name") ?? memberOf(job, "runner"),
+    claimedKey: memberOf(credential, "key") ?? memberOf(job, "caller_id"),
   };
   return {
     ...(typeof texts.job === "string" ? { job: texts.job } : {}),
@@ -216,8 +216,12 @@ function subjectOf(params: JsonObject, credential: unknown): Subject {
   };
 }
 
-function toObject(value: unknown): JsonObject {
-  return typeof value === "object" && value !== null ? { ...value } : {};
+function memberOf(value: unknown, name: string): unknown {
+  return isObject(value) ? value[name] : undefined;
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null;
 }
 
 function tooFast(limit: string, waitMs: number): SupervisorError {
