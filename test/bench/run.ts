@@ -5,7 +5,9 @@ import { parseArgs } from "node:util";
 
 import { runBareServer } from "./bare-server.ts";
 import { build } from "./build.ts";
+import { runBullmq } from "./bullmq.ts";
 import { benchCreateJob } from "./create-job.ts";
+import { benchEndToEnd } from "./end-to-end.ts";
 import { runLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
 import { benchHttpBesideMycelium, benchMycelium } from "./mycelium.ts";
@@ -22,6 +24,7 @@ benches, all of them unless named:
   verify        a signature by the whole rule against bare crypto.verify
   mycelium      calls and jobs over the overlay, on real daemons with MYCELIUM_BIN
   mycelium-http HTTP's p99 beside a busy and a dead overlay
+  end-to-end    jobs that do nothing beside BullMQ, which is installed for it (needs a registry)
 
 options:
   --rounds <n>       rounds of each side (7)
@@ -39,11 +42,13 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   verify: async (options) => ({ comparisons: [await benchVerify(options)], notMeasured: [] }),
   mycelium: benchMycelium,
   "mycelium-http": benchHttpBesideMycelium,
+  "end-to-end": benchEndToEnd,
 };
 
 /** Processes of the benches: this program again, with the role's name and its settings. */
 const ROLES: Readonly<Record<string, (settings: unknown) => void | Promise<void>>> = {
   bare: runBareServer,
+  bullmq: runBullmq,
   load: runLoad,
 };
 

@@ -15,6 +15,8 @@ import type { JobsFor } from "./signed-jobs.ts";
 
 /** The runner's name in every bench. */
 export const RUNNER = "bench";
+/** Jobs at a time it is registered for. */
+export const RUNNER_SLOTS = 64;
 
 /** What every bench is told. */
 export interface BenchOptions {
@@ -74,7 +76,7 @@ async function startParts(
   parts.push(program);
   const port = Number(match[1]);
   const url = `http://127.0.0.1:${port}`;
-  await Program.run(["runner", "register", RUNNER, "--slots", "64", "--to", url], { env });
+  await Program.run(["runner", "register", RUNNER, "--slots", String(RUNNER_SLOTS), "--to", url], { env });
   const load = await Part.start("load", {});
   parts.push(load);
   const paths = dataPaths(directory);
