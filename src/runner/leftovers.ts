@@ -24,10 +24,51 @@ export async function killLeftovers(scratchPath: string): Promise<number> {
 
 /** Processes with the scratch directory in a value of their environment, or working in it. None where there is no /proc. */
 export async function findProcesses(scratchPath: string): Promise<readonly number[]> {
-  const found: number[] = [];
+  return search.find(scratchPath);
+}
+
+/** A look at every process for those of some attempts, by scratch directory. */
+interface Look {
+  readonly paths: Set<string>;
+  readonly found: Promise<ReadonlyMap<string, readonly number[]>>;
+}
+
+/**
+ * Looks at all processes one after the other. Attempts that end while one look goes on share the next: a host may run
+ * thousands of processes, and each look costs some microseconds for every one of them.
+ */
+class ProcessSearch {
+  #last: Promise<unknown> = Promise.resolve();
+  /** Not begun: it sees everything that runs when it is asked for. */
+  #next: Look | undefined;
+
+  async find(path: string): Promise<readonly number[]> {
+    this.#next ??= this.#plan();
+    this.#next.paths.add(path);
+    return (await this.#next.found).get(path) ?? [];
+  }
+
+  #plan(): Look {
+    const paths = new Set<string>();
+    const found = this.#last.then(async () => {
+      this.#next = undefined;
+      return lookAtAll([...paths]);
+    });
+    this.#last = found;
+    return { paths, found };
+  }
+}
+
+/** One for the whole process, as the processes of the host are. */
+const search = new ProcessSearch();
+
+async function lookAtAll(paths: readonly string[]): Promise<ReadonlyMap<string, readonly number[]>> {
+  const found = new Map<string, number[]>(paths.map((path) => [path, []]));
   const pids = listProcesses();
   for (let at = 0; at < pids.length; at += TURN) {
-    found.push(...pids.slice(at, at + TURN).filter((pid) => carries(pid, scratchPath)));
+    for (const pid of pids.slice(at, at + TURN)) {
+      for (const path of carriedBy(pid, paths)) found.get(path)?.push(pid);
+    }
     await setImmediate();
   }
   return found;
@@ -43,13 +84,15 @@ function listProcesses(): readonly number[] {
   }
 }
 
-function carries(pid: number, scratchPath: string): boolean {
+/** Those of the scratch directories that a process carries. */
+function carriedBy(pid: number, paths: readonly string[]): readonly string[] {
   try {
-    if (readFileSync(`/proc/${pid}/environ`).includes(`=${scratchPath}/`)) return true;
-    return readlinkSync(`/proc/${pid}/cwd`).startsWith(`${scratchPath}/`);
+    const environment = readFileSync(`/proc/${pid}/environ`);
+    const directory = readlinkSync(`/proc/${pid}/cwd`);
+    return paths.filter((path) => environment.includes(`=${path}/`) || directory.startsWith(`${path}/`));
   } catch {
     // Gone in between, a zombie, or another user's: not ours to kill.
-    return false;
+    return [];
   }
 }
 

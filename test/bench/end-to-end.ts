@@ -21,7 +21,7 @@ const ROUND_MAX_MS = 120_000;
 export async function benchEndToEnd(options: BenchOptions): Promise<Figures> {
   await using bullmq = await installBullmq();
   await using system = await startSystem(options);
-  await using _ = await startRunner(system);
+  await using _ = await startRunner(system, options);
   const subject = { name: "supervisor", measure: async () => measureSupervisor(system, options) };
   const comparisons: Comparison[] = [];
   for (const work of ["process", "function"] as const) {
@@ -39,9 +39,9 @@ export async function benchEndToEnd(options: BenchOptions): Promise<Figures> {
   return { comparisons, notMeasured: [] };
 }
 
-async function startRunner({ env }: System): Promise<AsyncDisposable> {
+async function startRunner({ env }: System, { profile }: BenchOptions): Promise<AsyncDisposable> {
   const args = ["runner", "start", RUNNER, "--slots", String(RUNNER_SLOTS), "--exec", "true"];
-  const { program } = await Program.start(args, /runner_started/u, { env });
+  const { program } = await Program.start(args, /runner_started/u, { env, profile });
   return program;
 }
 
