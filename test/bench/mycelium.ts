@@ -1,25 +1,14 @@
 /** The overlay: a call against the daemons' own ping-pong, batches against single jobs, HTTP beside it. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-
-import { readSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { buildJob, type SignedJob, signJob, SupervisorClient } from "../../src/client/index.ts";
-import { dataPaths } from "../../src/data-directory.ts";
 import { parseMessage } from "../../transports/mycelium/daemon-answers.ts";
-import { MyceliumDialer } from "../../transports/mycelium/dialer.ts";
-import { Governor } from "../../transports/mycelium/governor.ts";
-import { type Nodes, type PairNode, realNodes, simulatedNodes } from "../support/mycelium-pair.ts";
+import type { PairNode } from "../support/mycelium-pair.ts";
 import { processorMs } from "./machine.ts";
-import { Part, Program } from "./part.ts";
-import { RedisServer } from "./redis-server.ts";
+import { aDialer, LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
 import type { Figures } from "./report.ts";
 import { type Comparison, compare, median, type Sample } from "./rounds.ts";
 import { type BenchOptions, RUNNER, sendLoad } from "./system.ts";
 
-/** One way. */
-const LINK_MS = 10;
 const CALLS_A_ROUND = 15;
 const JOBS_IN_BATCHES = 5000;
 const JOBS_ONE_BY_ONE = 60;
@@ -29,134 +18,55 @@ const IN_FLIGHT = 4;
 const GOVERNED_PER_SECOND = 20;
 const TOPIC = Buffer.from("ping").toString("base64");
 
-/** A call, and many jobs. On real daemons where MYCELIUM_BIN names the program, else on simulated ones; titles say which. */
+/** A call, and many jobs. */
 export async function benchMycelium(options: BenchOptions): Promise<Figures> {
-  return withBench(options, async (bench) => [await bench.callAgainstPingPong(), await bench.batchesAgainstSingles()]);
+  return withOverlay(async (overlay) => {
+    const bench = new OverlayBench(overlay, options);
+    return [await bench.callAgainstPingPong(), await bench.batchesAgainstSingles()];
+  });
 }
 
 /** HTTP beside the overlay, on daemons whose outboxes are empty. */
 export async function benchHttpBesideMycelium(options: BenchOptions): Promise<Figures> {
-  return withBench(options, async (bench) => [await bench.httpBesideLoad(), await bench.httpBesideDeadDaemon()]);
+  return withOverlay(async (overlay) => {
+    const bench = new OverlayBench(overlay, options);
+    return [await bench.httpBesideLoad(), await bench.httpBesideDeadDaemon()];
+  });
 }
 
-async function withBench(
-  options: BenchOptions,
-  run: (bench: OverlayBench) => Promise<readonly Comparison[]>,
-): Promise<Figures> {
-  const binary = process.env["MYCELIUM_BIN"] ?? "";
-  const kind = binary === "" ? "simulated daemons" : "real daemons";
-  const open = async (): Promise<Nodes> =>
-    binary === "" ? simulatedNodes({ delayMs: LINK_MS }) : realNodes(binary, { delayMs: LINK_MS });
-  await using bench = await OverlayBench.start({ open, kind, options });
-  const missing = "MYCELIUM_BIN is not set: the figures of the overlay are of simulated daemons.";
-  return { comparisons: await run(bench), notMeasured: binary === "" ? [missing] : [] };
-}
+class OverlayBench {
+  readonly #overlay: Overlay;
+  readonly #options: BenchOptions;
 
-interface BenchParts {
-  readonly options: BenchOptions;
-  readonly kind: string;
-  /** The supervisor's, and two that nobody else uses. */
-  readonly nodes: Nodes;
-  readonly bare: Nodes;
-  readonly redis: RedisServer;
-  readonly program: Program;
-  readonly port: number;
-  readonly load: Part;
-  readonly client: SupervisorClient;
-  readonly dialer: MyceliumDialer;
-  readonly directory: string;
-  readonly supervisor: string;
-  readonly seed: string;
-}
-
-class OverlayBench implements AsyncDisposable {
-  readonly #parts: BenchParts;
-
-  private constructor(parts: BenchParts) {
-    this.#parts = parts;
-  }
-
-  static async start({
-    open,
-    kind,
-    options,
-  }: {
-    readonly open: () => Promise<Nodes>;
-    readonly kind: string;
-    readonly options: BenchOptions;
-  }): Promise<OverlayBench> {
-    const directory = await mkdtemp(join(tmpdir(), "horus-bench-overlay-"));
-    const [nodes, bare, redis] = [await open(), await open(), await RedisServer.start()];
-    const [near, far] = pairOf(nodes);
-    const env = {
-      SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
-      SUPERVISOR_DATA_DIR: directory,
-      SUPERVISOR_MYCELIUM_API: far.api,
-      SUPERVISOR_MYCELIUM_MESSAGES_PER_SECOND: "1000",
-      SUPERVISOR_RPC_ADDRESS_CALLS_PER_SECOND: "1000000",
-      SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
-    };
-    const { program, match } = await Program.start(["--port", "0", "--mycelium"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
-      env,
-    });
-    const port = Number(match[1]);
-    const url = { SUPERVISOR_URL: `http://127.0.0.1:${port}` };
-    await Program.run(["runner", "register", RUNNER, "--slots", "64"], { env: { ...env, ...url } });
-    const paths = dataPaths(directory);
-    const seed = await readSeed(paths.owner);
-    const supervisor = createNativeSigner(await readSeed(paths.identity)).publicKey;
-    const dialer = aDialer(near, far);
-    const client = new SupervisorClient({ dialer, signer: createNativeSigner(seed), supervisor });
-    const load = await Part.start("load", {});
-    const parts = {
-      options,
-      kind,
-      nodes,
-      bare,
-      redis,
-      program,
-      port,
-      load,
-      client,
-      dialer,
-      directory,
-      supervisor,
-      seed,
-    };
-    return new OverlayBench(parts);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const { dialer, load, program, redis, nodes, bare, directory } = this.#parts;
-    await dialer.close();
-    await load[Symbol.asyncDispose]();
-    await program[Symbol.asyncDispose]();
-    await redis[Symbol.asyncDispose]();
-    await Promise.all([nodes.close(), bare.close()]);
-    await rm(directory, { recursive: true, force: true });
+  constructor(overlay: Overlay, options: BenchOptions) {
+    this.#overlay = overlay;
+    this.#options = options;
   }
 
   /** Signed, against a message and its reply without anything of ours. */
   async callAgainstPingPong(): Promise<Comparison> {
-    const { client, bare, options, kind } = this.#parts;
+    const { client, kind } = this.#overlay;
+    const bare = await this.#overlay.openBare();
     const [near, far] = pairOf(bare);
-    return compare({
+    const comparison = await compare({
       title: `one signed call over a ${LINK_MS} ms link, ${kind}`,
       unit: "a second, one after the other",
-      rounds: options.rounds,
+      rounds: this.#options.rounds,
       required: 1 / 1.15,
       subject: { name: "supervisor", measure: async () => oneByOne(async () => client.call("whoami", {})) },
       baseline: { name: "bare daemons", measure: async () => oneByOne(async () => pingPong(near, far)) },
     });
+    await bare.close();
+    return comparison;
   }
 
   async batchesAgainstSingles(): Promise<Comparison> {
-    const { client, nodes, options, kind, supervisor, seed } = this.#parts;
+    const { client, nodes, kind, supervisor, seed } = this.#overlay;
     const [near, far] = pairOf(nodes);
     return compare({
       title: `${JOBS_IN_BATCHES} signed jobs of one peer at once, ${kind}`,
       unit: "jobs a second",
-      rounds: Math.min(3, options.rounds),
+      rounds: Math.min(3, this.#options.rounds),
       required: 10,
       subject: {
         name: "in batches",
@@ -190,11 +100,11 @@ class OverlayBench implements AsyncDisposable {
 
   /** Signed calls at the governed rate, while HTTP is asked by one connection. */
   async httpBesideLoad(): Promise<Comparison> {
-    const { client, options, kind } = this.#parts;
+    const { client, kind } = this.#overlay;
     return compare({
       title: `HTTP's p99 while the overlay carries ${GOVERNED_PER_SECOND} messages a second, ${kind}`,
       unit: "1,000 / p99 in ms",
-      rounds: options.rounds,
+      rounds: this.#options.rounds,
       required: 1 / 1.2,
       subject: {
         name: "loaded",
@@ -213,12 +123,12 @@ class OverlayBench implements AsyncDisposable {
 
   /** Last: the supervisor's daemon is ended for each round, and started again. */
   async httpBesideDeadDaemon(): Promise<Comparison> {
-    const { nodes, options, kind } = this.#parts;
+    const { nodes, kind } = this.#overlay;
     const [, far] = pairOf(nodes);
     return compare({
       title: `HTTP's p99 while the daemon is dead, ${kind}`,
       unit: "1,000 / p99 in ms",
-      rounds: options.rounds,
+      rounds: this.#options.rounds,
       required: 1 / 1.2,
       subject: {
         name: "dead daemon",
@@ -234,8 +144,8 @@ class OverlayBench implements AsyncDisposable {
   }
 
   async #httpP99(): Promise<Sample> {
-    const { load, port, program, options, supervisor, seed } = this.#parts;
-    const { seconds } = options;
+    const { load, port, program, supervisor, seed } = this.#overlay;
+    const { seconds } = this.#options;
     const before = await processorMs(program.pid);
     const jobs = { supervisor, seed, runner: RUNNER };
     const calls = Math.ceil(seconds * 3000);
@@ -247,23 +157,11 @@ class OverlayBench implements AsyncDisposable {
   }
 
   async #signJobs(count: number): Promise<SignedJob[]> {
-    const { supervisor, seed } = this.#parts;
+    const { supervisor, seed } = this.#overlay;
     const signer = createNativeSigner(seed);
     const about = { supervisor, caller: signer.publicKey, runner: RUNNER, payload: "true" };
     return Promise.all(Array.from({ length: count }, async () => signJob(signer, buildJob(about))));
   }
-}
-
-function pairOf({ nodes }: Nodes): readonly [PairNode, PairNode] {
-  const [near, far] = nodes;
-  if (near === undefined || far === undefined) throw new Error("A bench needs two nodes.");
-  return [near, far];
-}
-
-/** Not slowed down: rounds are short, and what is measured is the carrier. */
-function aDialer(near: PairNode, far: PairNode): MyceliumDialer {
-  const governor = new Governor({ perSecond: 1000, burst: 1000 });
-  return new MyceliumDialer({ api: near.api, url: `mycelium://${far.publicKey}`, governor });
 }
 
 /** By the median, so that a hiccup of the machine counts for nothing. */

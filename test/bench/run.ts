@@ -10,6 +10,7 @@ import { benchCreateJob } from "./create-job.ts";
 import { benchEndToEnd } from "./end-to-end.ts";
 import { runLoad } from "./load.ts";
 import { describeMachine } from "./machine.ts";
+import { benchMyceliumSustained } from "./mycelium-sustained.ts";
 import { benchHttpBesideMycelium, benchMycelium } from "./mycelium.ts";
 import { RedisServer } from "./redis-server.ts";
 import { comparisonText, type Figures, machineText } from "./report.ts";
@@ -19,12 +20,13 @@ import { benchVerify } from "./verify.ts";
 
 const USAGE = `npm run bench -- [options] [bench...]
 
-benches, all of them unless named:
-  create-job    signed create_job over HTTP against a bare pipeline
-  verify        a signature by the whole rule against bare crypto.verify
-  mycelium      calls and jobs over the overlay, on real daemons with MYCELIUM_BIN
-  mycelium-http HTTP's p99 beside a busy and a dead overlay
-  end-to-end    jobs that do nothing beside BullMQ, which is installed for it (needs a registry)
+benches, all of them but the last unless named:
+  create-job          signed create_job over HTTP against a bare pipeline
+  verify              a signature by the whole rule against bare crypto.verify
+  mycelium            calls and jobs over the overlay, on real daemons with MYCELIUM_BIN
+  mycelium-http       HTTP's p99 beside a busy and a dead overlay
+  end-to-end          jobs that do nothing beside BullMQ, which is installed for it (needs a registry)
+  mycelium-sustained  ten minutes of the overlay's calls at the rate a daemon is given for long
 
 options:
   --rounds <n>       rounds of each side (7)
@@ -43,7 +45,11 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   mycelium: benchMycelium,
   "mycelium-http": benchHttpBesideMycelium,
   "end-to-end": benchEndToEnd,
+  "mycelium-sustained": benchMyceliumSustained,
 };
+
+/** Run only when it is named: it takes ten minutes. */
+const LONG = "mycelium-sustained";
 
 /** Processes of the benches: this program again, with the role's name and its settings. */
 const ROLES: Readonly<Record<string, (settings: unknown) => void | Promise<void>>> = {
@@ -69,7 +75,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const { values, positionals } = parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: true });
-  const names = positionals.length === 0 ? Object.keys(BENCHES) : positionals;
+  const names = positionals.length === 0 ? Object.keys(BENCHES).filter((name) => name !== LONG) : positionals;
   const unknown = names.filter((name) => !Object.hasOwn(BENCHES, name));
   if (values.help || unknown.length > 0) {
     process.stdout.write(`${unknown.map((name) => `"${name}" is no bench.\n`).join("")}${USAGE}`);
