@@ -5,8 +5,8 @@ import { LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
 import type { Figures } from "./report.ts";
 import { type Comparison, median, type Sample } from "./rounds.ts";
 
-/** What a daemon is given for long (spec: mycelium, facts). */
-const MESSAGES_PER_SECOND = 20;
+/** What a daemon is given for long: the default of mycelium.messages_per_second. */
+const MESSAGES_PER_SECOND = 12;
 const MINUTES = 10;
 /** Calls waiting for an answer at a time: enough to fill the messages that are allowed. */
 const IN_FLIGHT = 256;
