@@ -2,10 +2,12 @@
 import { parseArgs } from "node:util";
 
 import { errorText } from "../src/errors.ts";
+import { nearestWord } from "../src/spelling.ts";
 import { type Command, type CommandEntry, Flags, optionName, takesValue, UsageError } from "./command.ts";
+import { unknownVariables } from "./environment.ts";
 import { matchCommand, printHelp } from "./program.ts";
 import { report } from "./report.ts";
-import type { Terminal } from "./terminal.ts";
+import { styled, type Terminal } from "./terminal.ts";
 import { programVersion } from "./version.ts";
 
 /**
@@ -24,7 +26,11 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
       return 0;
     }
     const command = await match.entry.load();
-    return await command.run({ ...parse(match.entry, command, match.words), terminal });
+    const parsed = parse(match.entry, command, match.words);
+    for (const says of unknownVariables(terminal.env)) {
+      terminal.err(`${styled(terminal, "yellow", "warning:")} ${says}\n`);
+    }
+    return await command.run({ ...parsed, terminal });
   } catch (error) {
     return report(error, argv, terminal);
   }
@@ -64,18 +70,26 @@ function parseWords(
   try {
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new UsageError(`${wordsFault(error)} There is help: ${usage} --help`, { cause: error });
+    const names = [...Object.keys(options), "help"];
+    throw new UsageError(`${wordsFault(error, names)} There is help: ${usage} --help`, { cause: error });
   }
 }
 
 /** What Node says, on one line; its advice on positional arguments that begin with a dash helps nobody here. */
-function wordsFault(error: unknown): string {
+function wordsFault(error: unknown, names: readonly string[]): string {
   const [what = "", ...advice] = errorText(error)
     .replaceAll("\n", " ")
     .split(/\.(?: |$)/u);
   const isUnknown = error instanceof Error && "code" in error && error.code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
-  return [what, ...(isUnknown ? [] : advice)]
+  return [isUnknown ? withGuess(what, names) : what, ...(isUnknown ? [] : advice)]
     .filter((sentence) => sentence !== "")
     .join(". ")
     .concat(".");
+}
+
+/** What is unknown, with the option that was probably meant. */
+function withGuess(what: string, names: readonly string[]): string {
+  const [, word = ""] = /'--([^'=]+)/u.exec(what) ?? [];
+  const guess = nearestWord(word, names);
+  return guess === undefined ? what : `${what} (did you mean --${guess}?)`;
 }

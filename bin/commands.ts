@@ -164,4 +164,10 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Print the API's OpenRPC document",
     load: async () => (await import("./commands/openrpc.ts")).openrpc,
   },
+  {
+    name: "grafana",
+    args: "",
+    summary: "Print a Grafana dashboard for GET /metrics",
+    load: async () => (await import("./commands/grafana.ts")).grafana,
+  },
 ];

@@ -73,7 +73,7 @@ async function signingPartsOf(target: Target, paths: DataPaths): Promise<Signing
 
 async function targetOf({ flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal }): Promise<Target> {
   const config = await configOf(flags, terminal);
-  const url = flags.text("to") ?? given(terminal.env["SUPERVISOR_URL"]) ?? ownUrl(config);
+  const url = flags.text("to") ?? given(terminal.env["SUPERVISOR_URL"]) ?? ownUrl(config.http);
   return {
     url,
     dataDirectory: config.data_dir,
@@ -94,7 +94,7 @@ function given(text: string | undefined): string | undefined {
 }
 
 /** Where a supervisor with these settings serves on this host. */
-function ownUrl({ http }: Config): string {
+export function ownUrl(http: Config["http"]): string {
   const isWildcard = http.host === "0.0.0.0" || http.host === "::";
   const host = isWildcard ? "127.0.0.1" : http.host.includes(":") ? `[${http.host}]` : http.host;
   return `${http.tls_cert === "" ? "http" : "https"}://${host}:${http.port === 0 ? DEFAULT_PORT : http.port}`;
@@ -150,7 +150,8 @@ async function loadSigningSeed(path: string): Promise<string> {
   }
 }
 
-function isMissing(error: unknown): boolean {
+/** Is it, or its cause, that a file is not there? */
+export function isMissing(error: unknown): boolean {
   const cause = error instanceof Error ? (error.cause ?? error) : error;
   return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }

@@ -2,7 +2,7 @@
 import { CarrierError } from "../src/errors.ts";
 import type { Dialer, OutgoingCall } from "../src/rpc/transport.ts";
 
-/** Nobody is at the address, at the first call already. The message says how to start somebody there. */
+/** No supervisor is at the address, at the first call already. The message says how to start or find one. */
 export class NotRunningError extends Error {
   override readonly name = "NotRunningError";
 }
@@ -12,12 +12,16 @@ export class InterruptedError extends Error {
   override readonly name = "InterruptedError";
 }
 
+/** A connection that is cut before anything was answered may be a supervisor that ends; this often in a row it is none. */
+const CUTS = 3;
+
 /**
  * Passes calls on. The client repeats what gets lost on the way, which is right once the supervisor has answered; before
  * that a refused connection is a wrong address or a supervisor that was not started, and repeating keeps a person waiting.
  */
 export function impatientDialer(carrier: Dialer, stop: AbortSignal): Dialer {
   let hasAnswered = false;
+  let cuts = 0;
   const call = async (outgoing: OutgoingCall): Promise<string> => {
     const signal = outgoing.signal === undefined ? stop : AbortSignal.any([stop, outgoing.signal]);
     try {
@@ -27,7 +31,11 @@ export function impatientDialer(carrier: Dialer, stop: AbortSignal): Dialer {
     } catch (error) {
       // Whoever gave the call a signal of its own knows what its end means.
       if (stop.aborted && outgoing.signal === undefined) throw interrupted(error);
-      throw hasAnswered ? error : (notRunning(carrier.url, error) ?? error);
+      if (!hasAnswered) {
+        cuts += isCut(error) ? 1 : 0;
+        throw notRunning(carrier.url, error, cuts) ?? error;
+      }
+      throw error;
     }
   };
   const { url, validitySeconds, maxWaitMs, defaultDeadlineMs, waitMarginMs, mayDeliverTwice = false } = carrier;
@@ -51,16 +59,47 @@ function interrupted(cause: unknown): InterruptedError {
   });
 }
 
-/** Undefined where the address was reached, or may have been. */
-function notRunning(href: string, cause: unknown): NotRunningError | undefined {
-  const code = cause instanceof CarrierError && cause.applied === "no" ? codeOf(cause) : undefined;
-  if (code === undefined) return undefined;
-  const url = href.replace(/\/$/u, "");
-  const says =
-    code === "ECONNREFUSED"
-      ? `The supervisor is not running at ${url}. Start it with: supervisor --port ${new URL(url).port || "80"}, or name another with --to URL.`
-      : `${url} can not be reached (${code}). Name another supervisor with --to URL.`;
-  return new NotRunningError(says, { cause });
+/** Undefined where repeating the call makes sense. `cuts`: connections cut so far, this one included. */
+function notRunning(href: string, cause: unknown, cuts: number): NotRunningError | undefined {
+  const code = cause instanceof CarrierError ? codeOf(cause) : undefined;
+  if (!(cause instanceof CarrierError) || code === undefined) return undefined;
+  const says = whyNot(href.replace(/\/$/u, ""), { code, isUnsent: cause.applied === "no", cuts });
+  return says === undefined ? undefined : new NotRunningError(says, { cause });
+}
+
+interface Failure {
+  readonly code: string;
+  /** Nothing left this machine. */
+  readonly isUnsent: boolean;
+  readonly cuts: number;
+}
+
+function whyNot(url: string, { code, isUnsent, cuts }: Failure): string | undefined {
+  const other = "Name the supervisor's URL with --to; its first lines tell it";
+  if (code === "ECONNREFUSED") {
+    const port = new URL(url).port || "80";
+    return `The supervisor is not running at ${url}. Start it with: supervisor --port ${port}, or name another with --to URL.`;
+  }
+  if (NOT_HTTP.test(code))
+    return `${url} is no supervisor: what answers there does not speak its protocol (${code}). ${other}.`;
+  if (OTHER_STATUS.test(code))
+    return `${url} is no supervisor: a web server answers there (${code.replace("_", " ")}). ${other}.`;
+  if (CUT.has(code)) {
+    return cuts < CUTS
+      ? undefined
+      : `${url} takes connections and closes them without an answer (${code}): probably no supervisor. ${other}.`;
+  }
+  return isUnsent ? `${url} can not be reached (${code}). Name another supervisor with --to URL.` : undefined;
+}
+
+/** Not HTTP, or HTTP where TLS was expected, or the other way round: of Node's parser, and of OpenSSL. */
+const NOT_HTTP = /^(?:HPE_|ERR_SSL_|EPROTO$)/u;
+/** Redirects, and refusals that no repeat changes: a wrong path or another service. 5xx may be a proxy whose supervisor starts. */
+const OTHER_STATUS = /^HTTP_(?:[23]\d\d|4(?!08|25|29)\d\d)$/u;
+const CUT: ReadonlySet<string> = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"]);
+
+function isCut(error: unknown): boolean {
+  return error instanceof CarrierError && CUT.has(codeOf(error) ?? "");
 }
 
 /** The system's code for what went wrong: of the error, or of what caused it. */

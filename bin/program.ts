@@ -1,6 +1,7 @@
 /** The command line's grammar and help: cac finds the command and lays out the help, the table says what there is. */
 import { type CAC, cac } from "cac";
 
+import { nearestWord } from "../src/spelling.ts";
 import { type Command, type CommandEntry, UsageError } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import type { Terminal } from "./terminal.ts";
@@ -51,7 +52,10 @@ function fullName(noun: string, name: string): string {
 
 function unknownCommand(noun: string, word: string): string {
   const known = COMMANDS.map(({ name }) => name).filter((name) => name.startsWith(noun === "" ? "" : `${noun} `));
-  const what = word === "" ? `"supervisor ${noun}" needs a command.` : `"${fullName(noun, word)}" is no command.`;
+  const guess = nearestWord(fullName(noun, word), [...known, ...known.map((name) => name.split(" ", 1)[0] ?? "")]);
+  const meant = guess === undefined ? "" : ` (did you mean "${guess}"?)`;
+  const what =
+    word === "" ? `"supervisor ${noun}" needs a command.` : `"${fullName(noun, word)}" is no command${meant}.`;
   return `${what} There are: ${known.filter((name) => name !== "").join(", ")}.`;
 }
 

@@ -7,6 +7,7 @@ import { parse as parseToml, TomlError } from "smol-toml";
 import { Compile } from "typebox/compile";
 
 import { allSettings, type Setting, Settings } from "./settings.ts";
+import { editDistance } from "./spelling.ts";
 
 export type Config = Settings;
 
@@ -86,7 +87,7 @@ function readToml(file: { readonly path: string; readonly text: string }): Table
 function mergeFile(root: Table, layer: Table, prefix = ""): void {
   for (const [name, value] of Object.entries(layer)) {
     const path = prefix === "" ? name : `${prefix}.${name}`;
-    if (isTable(value) && prefix === "" && name !== "executor") mergeFile(root, value, path);
+    if (isTable(value) && prefix === "" && name !== "executor" && name !== "queue") mergeFile(root, value, path);
     else setPath(root, path, value);
   }
 }
@@ -117,20 +118,6 @@ function nearest(path: string): string {
     .toSorted((a, b) => a.distance - b.distance);
   const [best] = ranked;
   return best === undefined || best.distance > 3 ? "" : ` (did you mean "${best.path}"?)`;
-}
-
-/** Levenshtein distance of two short texts. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [i, letter] of Array.from(a).entries()) {
-    const next = [i + 1];
-    for (const [j, other] of Array.from(b).entries()) {
-      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }
 
 function deepFreeze<Value>(value: Value): Value {
@@ -166,6 +153,7 @@ export function buildConfig(sources: ConfigSources): Config {
   const values: Table = {};
   for (const setting of allSettings()) setPath(values, setting.path, structuredClone(setting.default));
   setPath(values, "executor", {});
+  setPath(values, "queue", {});
   if (sources.file !== undefined) mergeFile(values, readToml(sources.file));
   mergeEnvironment(values, env);
   mergeFlags(values, sources.flags ?? {});

@@ -1,12 +1,13 @@
 /**
- * Carries the keyring into the store that supervisors share: revocations are published and their jobs ended, and digests
- * are compared, since two supervisors with two keyrings would decide differently about one caller.
+ * Carries the keyring into the store that supervisors share: what it revokes is carried out, whenever that was, and
+ * digests are compared, since two supervisors with two keyrings would decide differently about one caller.
  */
 import type { Audit } from "./audit.ts";
 import type { Keyring } from "./auth/keyring.ts";
 import type { Verifier } from "./auth/native-verifier.ts";
 import { errorText } from "./errors.ts";
 import type { Log } from "./log.ts";
+import { Revoker } from "./revoker.ts";
 import type { Store } from "./store/store.ts";
 
 /** Between two comparisons, in ms; what another supervisor said counts for three of them. */
@@ -30,20 +31,30 @@ export class KeyringSync {
   readonly #options: KeyringSyncOptions;
   readonly #stops: (() => void)[] = [];
   readonly #warned = new Set<string>();
+  readonly #revoker: Revoker;
   #problem: string | undefined;
   #isFailing = false;
-  /** Revocations that are being carried out: a stop waits for them. */
+  /** Digest of the keyring whose removals are carried out. */
+  #settled: string | undefined;
+  #isSettling = false;
+  #isStarted = false;
+  /** What is under way: a stop waits for it. */
   readonly #running = new Set<Promise<void>>();
 
   constructor(options: KeyringSyncOptions) {
     this.#options = options;
+    this.#revoker = new Revoker(options);
     const { keyring, audit } = options;
     this.#stops.push(
       keyring.onReplaced((change) => {
         audit.keyring(change);
-        this.#run(this.compare());
+        // The first reading of the file comes before the store is there to compare with.
+        if (this.#isStarted) this.#run(this.compare());
       }),
-      keyring.onRevoked((key) => this.#run(this.#revoke(key))),
+      keyring.onRevoked((key) => {
+        this.#revoker.add(key);
+        this.#run(this.#revoker.carryOut());
+      }),
     );
   }
 
@@ -52,20 +63,30 @@ export class KeyringSync {
     return this.#problem === undefined ? [] : [this.#problem];
   }
 
-  /** Publishes what the file revokes, compares, and goes on comparing. @throws SupervisorError `unavailable` */
+  /**
+   * Publishes what the file revokes, compares, and goes on comparing. Jobs of revoked keys end meanwhile: there may be
+   * many, and none of them can be claimed any more.
+   * @throws SupervisorError `unavailable`
+   */
   async start(): Promise<void> {
-    const { keyring, store, intervalMs = INTERVAL_MS } = this.#options;
+    const { keyring, intervalMs = INTERVAL_MS } = this.#options;
+    this.#isStarted = true;
     const revoked = keyring.all().filter((key) => key.revokedAtMs !== undefined);
-    await store.revocations.revoke(revoked.map((key) => key.key));
+    await this.#revoker.catchUp(revoked.map((key) => key.key));
+    this.#run(this.#revoker.carryOut());
     await this.compare();
-    const timer = setInterval(() => this.#run(this.compare()), intervalMs).unref();
+    const timer = setInterval(() => {
+      this.#run(this.compare());
+      this.#run(this.#revoker.carryOut());
+    }, intervalMs).unref();
     this.#stops.push(() => clearInterval(timer));
   }
 
   /** Takes back what it said, so that a supervisor that stopped on purpose is not compared with. */
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
-    await Promise.all(this.#running);
+    // One may begin another.
+    while (this.#running.size > 0) await Promise.all(this.#running);
     await this.#options.store.keyrings.withdraw(this.#options.supervisor).catch(() => undefined);
   }
 
@@ -74,11 +95,11 @@ export class KeyringSync {
     const { keyring, store, supervisor, intervalMs = INTERVAL_MS, log } = this.#options;
     try {
       const { digest } = keyring;
+      const enrolled = keyring.all().map(({ key }) => key);
       const others = await store.keyrings.compare({ supervisor, digest, keepMs: 3 * intervalMs });
-      this.#judge(
-        digest,
-        others.find((other) => other !== digest),
-      );
+      const other = others.find((each) => each !== digest);
+      this.#judge(digest, other);
+      if (other === undefined && this.#settled !== digest) this.#run(this.#settle(digest, enrolled));
       await this.#warnOfRevoked();
       this.#isFailing = false;
     } catch (error) {
@@ -112,22 +133,29 @@ export class KeyringSync {
     }
   }
 
-  /** Published first, so that every supervisor on this Redis refuses the key, then its jobs end. */
-  async #revoke(key: string): Promise<void> {
-    const { store, keyring, verifier, audit, log } = this.#options;
-    verifier.forget(key);
+  /**
+   * All supervisors go by this keyring: what was enrolled when they last agreed and is not any more was removed, also
+   * while none of them ran, and removal is revocation. As long as they differ nobody knows which file is the right one.
+   */
+  async #settle(digest: string, enrolled: readonly string[]): Promise<void> {
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    const { keyring, store } = this.#options;
     try {
-      await store.revocations.revoke([key]);
-      const entry = keyring.all().find((known) => known.key === key);
-      const cancelled = await store.revocations.cancelJobsOf(key, entry?.cancelRunning ?? false);
-      audit.revocation(key, { cancelled });
-      log.info({ event: "key_revoked", key, cancelled }, "key revoked, its waiting jobs cancelled");
+      const present = new Set(enrolled);
+      const removed = (await store.keyrings.readEnrolled()).filter((key) => !present.has(key));
+      // Read again meanwhile: others may have agreed on that one, with keys that are new.
+      if (keyring.digest !== digest) return;
+      await this.#revoker.catchUp(removed);
+      await this.#revoker.carryOut();
+      // Else whoever comes next must find them removed once more.
+      if (removed.some((key) => this.#revoker.isDue(key))) return;
+      await store.keyrings.writeEnrolled(enrolled);
+      this.#settled = digest;
     } catch (error) {
-      audit.revocation(key, { error });
-      log.error(
-        { event: "revoke_failed", key, error: errorText(error) },
-        "a revocation could not be published; it holds in this process",
-      );
+      this.#options.log.debug({ event: "keyring_not_settled", error: errorText(error) }, "removals wait for the store");
+    } finally {
+      this.#isSettling = false;
     }
   }
 

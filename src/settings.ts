@@ -46,6 +46,7 @@ const http = {
   headers_ms: integer(5000, MS, "Time to send the request's head"),
   request_ms: integer(15_000, MS, "Time to send the whole request"),
   keep_alive_ms: integer(5000, MS, "Idle time before a kept connection is closed"),
+  metrics: flag(false, "Serve GET /metrics for Prometheus; it names runners and counts jobs", { flag: "metrics" }),
 };
 
 const websocket = {
@@ -99,6 +100,8 @@ const jobs = {
   max_lifetime_seconds: integer(7 * DAY_SECONDS, [60, 365 * DAY_SECONDS], "expires_at beyond created_at"),
   max_queue_jobs: integer(1_000_000, COUNT, "Jobs waiting in one queue"),
   max_queue_bytes: integer(1024 * MIB, [KIB, 1024 * 1024 * MIB], "Bytes of documents waiting in one queue"),
+  max_principal_jobs: integer(500_000, COUNT, "Jobs of one principal waiting, in all queues"),
+  max_principal_bytes: integer(512 * MIB, [KIB, 1024 * 1024 * MIB], "Bytes of one principal's documents waiting"),
   max_log_bytes: integer(10 * MIB, BYTES, "Log of one attempt; the rest is cut, with a marker"),
   max_log_line_bytes: integer(16 * KIB, [256, MIB], "One log line; longer ones are split, with a marker"),
   max_result_bytes: integer(256 * KIB, BYTES, "Result of one attempt; a larger one fails it"),
@@ -116,7 +119,7 @@ const mycelium = {
   topic: text("supervisor.rpc", "Message topic", { flag: "mycelium-topic" }),
   receive: choice("hold", ["hold", "poll"], "hold: daemon of our own; poll: a daemon shared with other programs"),
   max_message_bytes: integer(MIB, [KIB, 2 * MIB], "Largest message sent or answered"),
-  messages_per_second: integer(20, [1, 1000], "Messages sent a second, sustained"),
+  messages_per_second: integer(12, [1, 1000], "Messages sent a second, sustained"),
   sources: list("Subnets put on the daemon's whitelist for the topic"),
   allow_remote_api: flag(false, "Use a daemon whose API is not on loopback"),
 };
@@ -143,6 +146,20 @@ export const ExecutorSettings = Type.Object(
 );
 export type ExecutorSettings = Static<typeof ExecutorSettings>;
 
+/** One `[queue.NAME]`: a runner's name or a group (spec: jobs-and-redis, "Order"). */
+export const QueueSettings = Type.Object(
+  {
+    fair: Type.Optional(
+      Type.Boolean({ description: "Callers are served in turn, however many jobs one of them sent" }),
+    ),
+  },
+  closed,
+);
+export type QueueSettings = Static<typeof QueueSettings>;
+
+/** Tables of their own under a name; their members are no settings with a flag and a variable. */
+const names = { pattern: "^[a-z0-9][a-z0-9._-]{0,63}$" } as const;
+
 /** Every setting, in sections as the TOML file has them. */
 export const Settings = Type.Object(
   {
@@ -162,8 +179,15 @@ export const Settings = Type.Object(
       type: "object",
       default: {},
       description: "Executors of a runner started with this file, by name",
-      propertyNames: { pattern: "^[a-z0-9][a-z0-9._-]{0,63}$" },
+      propertyNames: names,
       additionalProperties: ExecutorSettings,
+    }),
+    queue: Type.Unsafe<Readonly<Record<string, QueueSettings>>>({
+      type: "object",
+      default: {},
+      description: "How the jobs sent to a runner or group are served, by its name",
+      propertyNames: names,
+      additionalProperties: QueueSettings,
     }),
   },
   closed,
@@ -206,7 +230,7 @@ function collect(properties: Readonly<Record<string, TSchema>>, prefix: string):
   });
 }
 
-/** Every setting of the table in its order; executors are not among them (they are tables of their own). */
+/** Every setting of the table in its order; executors and queues are not among them (they are tables of their own). */
 export function allSettings(): readonly Setting[] {
   return collect(Settings.properties, "");
 }

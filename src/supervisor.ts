@@ -17,6 +17,7 @@ import { createSubmit } from "./jobs/submit.ts";
 import { Subscriptions } from "./jobs/subscriptions.ts";
 import { KeyringSync } from "./keyring-sync.ts";
 import type { Log } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import type { Handlers } from "./rpc/context.ts";
 import { createDispatcher } from "./rpc/dispatcher.ts";
 import { createJobHandlers } from "./rpc/handlers/jobs.ts";
@@ -74,6 +75,7 @@ export class Supervisor {
   readonly #maintenance: Maintenance;
   readonly #listeners: readonly Listener[];
   readonly #audit: Audit;
+  readonly #metrics: Metrics | undefined;
   readonly #keyringSync: KeyringSync;
   readonly #openRpcText: string;
 
@@ -84,11 +86,13 @@ export class Supervisor {
     this.identity = signer.publicKey;
     this.#options = options;
     this.#verifier = createVerifier({ crypto: config.auth.crypto, maxInFlight: config.auth.max_verifications });
+    this.#metrics = config.http.metrics ? this.#createMetrics() : undefined;
     this.#maintenance = new Maintenance({
       store: store.maintenance,
       retention: { maxAgeSeconds: config.jobs.retention_seconds, maxJobs: config.jobs.retention_jobs },
       intervalMs: config.jobs.reap_interval_ms,
       log,
+      onDone: (done) => this.#metrics?.maintained(done),
     });
     this.#audit = new Audit({ log: options.auditLog ?? log, now });
     this.#keyringSync = new KeyringSync({
@@ -114,7 +118,13 @@ export class Supervisor {
     });
     const keyLimit = createKeyLimit(keyring, now);
     const { revocations } = store;
-    const sessions = new Sessions({ authenticator, revocations, lifetimeMs: config.websocket.session_ms, now });
+    const sessions = new Sessions({
+      authenticator,
+      revocations,
+      lifetimeMs: config.websocket.session_ms,
+      now,
+      monotonicMs: () => performance.now(),
+    });
     const handler = this.#createHandler({ signer, document, authenticator, sessions, keyLimit, now });
     this.#listeners = options.createListeners(handler, this);
   }
@@ -122,6 +132,11 @@ export class Supervisor {
   /** The OpenRPC document as text, for `GET /openrpc.json`. */
   get openRpcText(): string {
     return this.#openRpcText;
+  }
+
+  /** For `GET /metrics`, where it is switched on. */
+  get metrics(): Pick<Metrics, "text"> | undefined {
+    return this.#metrics;
   }
 
   get listeners(): readonly Listener[] {
@@ -171,6 +186,17 @@ export class Supervisor {
     return { ready: health.isUp && problems.length === 0 && transports.every(({ isUp }) => isUp), checks };
   }
 
+  #createMetrics(): Metrics {
+    const { config, store } = this.#options;
+    return new Metrics({
+      jobs: store.jobs,
+      runners: store.runners,
+      leaseMs: config.jobs.lease_ms,
+      listeners: () => this.#listeners,
+      monotonicMs: () => performance.now(),
+    });
+  }
+
   #createHandler(parts: HandlerParts): RequestHandler {
     const { config, keyring, log } = this.#options;
     return createDispatcher({
@@ -188,7 +214,10 @@ export class Supervisor {
       keyLimit: parts.keyLimit,
       log,
       newRequestId: randomUUID,
-      onCall: (outcome) => this.#audit.call(outcome),
+      onCall: (outcome) => {
+        this.#audit.call(outcome);
+        this.#metrics?.call(outcome);
+      },
     });
   }
 
@@ -203,6 +232,7 @@ export class Supervisor {
       limits: jobLimits(config),
       verifySignatures: (job) => authenticator.verifyJobSignatures(job),
       requirementsFor: (runner) => this.#options.keyring.requirementsFor(runner),
+      isFair: (queue) => config.queue[queue]?.fair === true,
       keyLimit,
       durability,
       now,
@@ -214,7 +244,7 @@ export class Supervisor {
     const subscriptions = new Subscriptions({ store: store.jobs, maxPerConnection, log });
     const cursors = new CursorSealer(deriveKey(identitySeed, "list_jobs cursor v1"));
     return {
-      ...createJobHandlers({ jobs: store.jobs, submit, cursors }),
+      ...createJobHandlers({ jobs: store.jobs, submit, cursors, sessions }),
       ...createSessionHandlers({ sessions, subscriptions, jobs: store.jobs }),
       ...createRunnerHandlers({ runners: store.runners, enrol, leaseMs: config.jobs.lease_ms }),
       ...createSystemHandlers({
@@ -243,6 +273,8 @@ function jobLimits({ jobs }: Config): Parameters<typeof createSubmit>[0]["limits
     maxLifetimeSeconds: jobs.max_lifetime_seconds,
     maxQueueJobs: jobs.max_queue_jobs,
     maxQueueBytes: jobs.max_queue_bytes,
+    maxPrincipalJobs: jobs.max_principal_jobs,
+    maxPrincipalBytes: jobs.max_principal_bytes,
   };
 }
 

@@ -7,8 +7,9 @@ import { type Config, redactUrl } from "../../src/config.ts";
 import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
 import { createLog } from "../../src/log.ts";
 import { examineRedis } from "../../src/store/redis-doctor.ts";
-import type { Command, CommandInput } from "../command.ts";
+import { type Command, type CommandInput, UsageError } from "../command.ts";
 import { CONFIG_OPTION, configOf, settingOptions } from "../config.ts";
+import { printAcl } from "../doctor/acl.ts";
 import type { Check } from "../doctor/check.ts";
 import { checkDaemon } from "../doctor/daemon.ts";
 import { adviceChecks, revokedChecks } from "../doctor/keyring.ts";
@@ -24,11 +25,26 @@ export const doctor: Command = {
   options: [
     CONFIG_OPTION,
     ...settingOptions(["redis-url", "data-dir", "mycelium", "mycelium-api", "allow-unsafe-redis"]),
+    {
+      flag: "--acl",
+      description: "Print the rules of narrow Redis users for supervisor and runner, and look at nothing",
+    },
+    { flag: "--runner <name>", description: "With --acl: the runner's name" },
+    { flag: "--groups <names>", description: "With --acl: the runner's groups, with commas between" },
     { flag: "--json", description: "Print data as JSON" },
   ],
-  examples: ["supervisor doctor", "supervisor doctor --redis-url redis://10.0.0.5:6379 --json"],
+  examples: [
+    "supervisor doctor",
+    "supervisor doctor --redis-url redis://10.0.0.5:6379 --json",
+    "supervisor doctor --acl --runner build-1 --groups build | redis-cli",
+  ],
   async run(input) {
     const config = await configOf(input.flags, input.terminal);
+    if (input.flags.has("acl")) {
+      printAcl(input, config);
+      return 0;
+    }
+    refuseAclFlags(input.flags);
     const checks = [
       ...(await checkData(config)),
       ...(await checkRedis(config)),
@@ -39,6 +55,11 @@ export const doctor: Command = {
     return checks.some(({ verdict }) => verdict === "fault") ? 1 : 0;
   },
 };
+
+function refuseAclFlags(flags: CommandInput["flags"]): void {
+  const lone = ["runner", "groups"].find((name) => flags.text(name) !== undefined);
+  if (lone !== undefined) throw new UsageError(`--${lone} goes with --acl.`);
+}
 
 function print({ flags, terminal }: CommandInput, checks: readonly Check[]): void {
   const styles = { good: "green", warning: "yellow", fault: "red" } as const;

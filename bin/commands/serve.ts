@@ -13,6 +13,7 @@ import { MyceliumListener } from "../../transports/mycelium/listener.ts";
 import { createWebSocketListener, type WebSocketListener } from "../../transports/websocket/listener.ts";
 import type { Command, Flags, Option } from "../command.ts";
 import { CONFIG_OPTION, configOf, settingOptions } from "../config.ts";
+import { announceMade, announceNext, hadNoRunner } from "../first-start.ts";
 import { terminalLog } from "../log.ts";
 import { redisStoreOptions } from "../redis-options.ts";
 import { type Terminal, untilStopped } from "../terminal.ts";
@@ -51,14 +52,19 @@ export const serve: Command = {
       ...(auditFile === undefined ? {} : { auditLog: createLog({ level: "info", pretty: false }, auditFile) }),
       createListeners: (handler, self) => createListeners({ config, handler, supervisor: self, log }),
     });
-    if (data.isNew) announceFirstStart(terminal, config, supervisor.identity);
+    if (data.isNew) announceMade(terminal, config, supervisor.identity);
+    const wantsNext = data.isNew || (terminal.isInteractive && (await hadNoRunner(data.paths)));
+    const configFile = flags.text("config");
+    const onStarted = async (url: string | undefined): Promise<void> => {
+      if (wantsNext) await announceNext(terminal, { config, configFile, url });
+    };
     const stopReloads = terminal.onReload(() => {
       auditFile?.reopen();
       void watch.reload();
       for (const listener of supervisor.listeners) void listener.reload?.();
     });
     try {
-      await runUntilStopped(supervisor, { terminal, config, log });
+      await runUntilStopped(supervisor, { terminal, config, log, onStarted });
     } finally {
       stopReloads();
       watch.stop();
@@ -68,10 +74,15 @@ export const serve: Command = {
   },
 };
 
-async function runUntilStopped(
-  supervisor: Supervisor,
-  { terminal, config, log }: { readonly terminal: Terminal; readonly config: Config; readonly log: Log },
-): Promise<void> {
+interface Run {
+  readonly terminal: Terminal;
+  readonly config: Config;
+  readonly log: Log;
+  /** With the address of the first carrier. */
+  readonly onStarted: (url: string | undefined) => Promise<void>;
+}
+
+async function runUntilStopped(supervisor: Supervisor, { terminal, config, log, onStarted }: Run): Promise<void> {
   try {
     await supervisor.start();
     const urls = supervisor.listeners.map((listener) => listener.status().url ?? listener.name);
@@ -79,19 +90,13 @@ async function runUntilStopped(
       { event: "started", identity: supervisor.identity, urls, redis: redactUrl(config.redis.url) },
       "supervisor is up",
     );
+    await onStarted(urls[0]);
     await untilStopped(terminal);
     log.info({ event: "stopping", deadline_ms: config.stop_ms }, "stopping: answering what was taken");
   } finally {
     await supervisor.stop();
   }
   log.info({ event: "stopped" }, "supervisor stopped");
-}
-
-/** A first start says what it made, in three lines, and how to go on. */
-function announceFirstStart(terminal: Terminal, config: Config, identity: string): void {
-  terminal.err(`First start: made ${config.data_dir} with the supervisor's identity ${identity},\n`);
-  terminal.err("an owner key with all roles (owner.key), and keys.toml, which says who may do what.\n");
-  terminal.err('The command line uses the owner key. Next: supervisor runner start demo --exec "bash -s"\n');
 }
 
 function warnAboutFlags(flags: Flags, config: Config, log: Log): void {
@@ -175,6 +180,7 @@ function httpListener(
   { config: { http, rpc }, handler, supervisor, log }: ListenerParts,
   websocket?: WebSocketListener,
 ): Listener {
+  const { metrics } = supervisor;
   return createHttpListener({
     handler,
     host: http.host,
@@ -193,6 +199,7 @@ function httpListener(
     maxWaitMs: 25_000,
     readiness: async () => supervisor.readiness(),
     openrpc: () => supervisor.openRpcText,
+    ...(metrics === undefined ? {} : { metrics: async () => metrics.text() }),
     ...(http.tls_cert === "" ? {} : { tls: { certFile: http.tls_cert, keyFile: http.tls_key } }),
     ...(websocket === undefined ? {} : { onUpgrade: websocket.upgrade }),
     log,

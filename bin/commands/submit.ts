@@ -8,10 +8,12 @@ import { type Command, type CommandInput, type Flags, UsageError } from "../comm
 import {
   type CommandConnection,
   CONNECTION_OPTIONS,
+  isMissing,
   type SigningParts,
   signingParts,
   withConnection,
 } from "../connection.ts";
+import { explainJobRefusal } from "../hints.ts";
 import { waitForEnd } from "../job-end.ts";
 import { checkedId } from "../job-output.ts";
 import { readSignedJob, signedJobText, writeSignedJob } from "../signed-job.ts";
@@ -59,7 +61,7 @@ export const submit: Command = {
     const wish = file === undefined ? await freshJob(input) : await signedBefore(input, file);
     if (isSignOnly) return signOnly(input, wish);
     return withConnection(input, async (connection) => {
-      const created = await wish.send(connection);
+      const created = await sent(wish, connection);
       const runnerHint = created.runner_online ? "" : `; no live runner takes "${wish.runner}" at the moment`;
       const says = `${created.state}${created.duplicate ? " (known already)" : ""}${runnerHint}`;
       if (flags.has("wait") || flags.has("follow")) {
@@ -79,6 +81,14 @@ interface Wish {
   readonly send: (connection: CommandConnection) => Promise<Created>;
   /** Absent where others have signed it already. */
   readonly sign?: (parts: SigningParts) => Promise<SignedJob>;
+}
+
+async function sent({ runner, send }: Wish, connection: CommandConnection): Promise<Created> {
+  try {
+    return await send(connection);
+  } catch (error) {
+    throw explainJobRefusal(error, runner);
+  }
 }
 
 async function freshJob(input: CommandInput): Promise<Wish> {
@@ -134,6 +144,10 @@ async function payloadOf({ positionals, flags, terminal }: CommandInput): Promis
     const input = file === undefined ? await terminal.readInput() : decode(await readFile(file));
     if (input !== undefined) return input;
   } catch (error) {
+    if (file !== undefined && isMissing(error)) {
+      const fix = "Name one that is there, give --payload, or leave it out and pipe the payload in";
+      throw new UsageError(`${file}: no such file. ${fix}.`, { cause: error });
+    }
     const what = file === undefined ? "Standard input" : `"${file}"`;
     throw new UsageError(`${what} can not be the payload: ${errorText(error)}.`, { cause: error });
   }

@@ -20,11 +20,13 @@ export interface SessionsOptions {
   readonly revocations: Pick<RevocationStore, "isRevoked">;
   /** A login ends after this time, in ms. */
   readonly lifetimeMs: number;
-  /** UNIX ms. */
+  /** UNIX ms, only to say when something ends. */
   readonly now: () => number;
+  /** A clock that never jumps, in ms, by which it ends: a wall clock that is set back would prolong it. */
+  readonly monotonicMs: () => number;
 }
 
-/** Kept in the connection's slot, which ends with it. */
+/** Kept in the connection's slot, which ends with it. Ends are monotonic. */
 class Session {
   challenge: { readonly text: string; readonly endMs: number } | undefined;
   login: { readonly key: string; readonly endMs: number } | undefined;
@@ -38,14 +40,15 @@ export class Sessions {
   }
 
   /**
-   * A fresh challenge in place of the one before.
+   * A fresh challenge in place of the one before, with its end in UNIX ms.
    * @throws SupervisorError `wrongState` where the carrier keeps no logins.
    */
   challenge(connection: Connection): { readonly challenge: string; readonly endMs: number } {
     const session = sessionOf(connection);
-    const challenge = { text: randomBytes(CHALLENGE_BYTES).toString("hex"), endMs: this.#options.now() + CHALLENGE_MS };
-    session.challenge = challenge;
-    return { challenge: challenge.text, endMs: challenge.endMs };
+    const { now, monotonicMs } = this.#options;
+    const text = randomBytes(CHALLENGE_BYTES).toString("hex");
+    session.challenge = { text, endMs: monotonicMs() + CHALLENGE_MS };
+    return { challenge: text, endMs: now() + CHALLENGE_MS };
   }
 
   /**
@@ -57,16 +60,16 @@ export class Sessions {
     const { challenge } = session;
     // Used up before anything is judged: of two logins at a time only one can be good.
     session.challenge = undefined;
-    const isLate = challenge === undefined || this.#options.now() > challenge.endMs;
+    const isLate = challenge === undefined || this.#options.monotonicMs() > challenge.endMs;
     const { authenticator } = this.#options;
     return authenticator.verifyLogin({ auth, challenge: isLate ? undefined : challenge.text, peer: connection.peer });
   }
 
   /** Binds the connection to a key that {@link verify} found good. @returns when the login ends, UNIX ms. */
   bind(connection: Connection, key: string): number {
-    const endMs = this.#options.now() + this.#options.lifetimeMs;
-    sessionOf(connection).login = { key, endMs };
-    return endMs;
+    const { now, monotonicMs, lifetimeMs } = this.#options;
+    sessionOf(connection).login = { key, endMs: monotonicMs() + lifetimeMs };
+    return now() + lifetimeMs;
   }
 
   /** Whom the connection is bound to; undefined where it is not, or not any more. @throws SupervisorError `unavailable`. */
@@ -74,7 +77,7 @@ export class Sessions {
     const session = connection.session?.value;
     if (!(session instanceof Session) || session.login === undefined) return undefined;
     const { key, endMs } = session.login;
-    const caller = this.#options.now() < endMs ? await this.callerOf(connection, key) : undefined;
+    const caller = this.#options.monotonicMs() < endMs ? await this.callerOf(connection, key) : undefined;
     if (caller === undefined && session.login?.key === key) session.login = undefined;
     return caller;
   }

@@ -11,6 +11,8 @@ export interface MaintenanceOptions {
   /** Between two ticks, in ms; jitter keeps several supervisors apart. */
   readonly intervalMs: number;
   readonly log: Log;
+  /** Hears what each tick did. */
+  onDone?(done: Maintained): void;
 }
 
 /** Runs from start() to stop(). A failing tick is logged once for each outage, never ends the loop. */
@@ -36,6 +38,7 @@ export class Maintenance {
   /** One look at everything that is due; tests step time with it. */
   async tick(): Promise<Maintained> {
     const done = await this.#options.store.maintain(this.#options.retention);
+    this.#options.onDone?.(done);
     if (done.reaped + done.expired + done.retired > 0) {
       this.#options.log.info({ event: "maintained", ...done }, "jobs reaped, expired or retired");
     }

@@ -16,6 +16,8 @@ export interface JobLimits {
   readonly maxLifetimeSeconds: number;
   readonly maxQueueJobs: number;
   readonly maxQueueBytes: number;
+  readonly maxPrincipalJobs: number;
+  readonly maxPrincipalBytes: number;
 }
 
 export interface SubmitOptions {
@@ -29,6 +31,8 @@ export interface SubmitOptions {
   verifySignatures(job: { job: JobDocument; signatures: unknown; peer: Peer }): Promise<VerifiedJob>;
   /** Approvals that jobs sent to this runner or group need: each of these. */
   requirementsFor(runner: string): readonly Approvals[];
+  /** Are the callers of this runner's or group's jobs served in turn? */
+  isFair(queue: string): boolean;
   /** Milliseconds the key must wait; 0: go. */
   keyLimit(caller: Caller): number;
   /** The durability class in force. */
@@ -58,7 +62,9 @@ export function createSubmit(options: SubmitOptions): Submit {
     checkApprovals(proof, options.requirementsFor(job.runner));
     checkRate(options.keyLimit(proof.caller));
     const ticket = await signTicket(job, proof.digest, options);
-    const admitted = await options.jobs.admit(toAdmission(job, proof, { ticket, limits: options.limits }));
+    const admitted = await options.jobs.admit(
+      toAdmission(job, proof, { ticket, isFair: options.isFair(job.runner), limits: options.limits }),
+    );
     return {
       id: job.id,
       ...outcomeOf(admitted),
@@ -154,7 +160,7 @@ async function signTicket(job: JobDocument, digest: string, { identity, signer, 
 function toAdmission(
   job: JobDocument,
   proof: VerifiedJob,
-  { ticket, limits }: { readonly ticket: string; readonly limits: JobLimits },
+  { ticket, isFair, limits }: { readonly ticket: string; readonly isFair: boolean; readonly limits: JobLimits },
 ): Admission {
   return {
     id: job.id,
@@ -174,6 +180,7 @@ function toAdmission(
     maxAttempts: job.max_attempts ?? 1,
     onLoss: job.on_loss ?? "retry",
     timeoutSeconds: job.timeout,
+    isFair,
     limits,
   };
 }

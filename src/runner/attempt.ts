@@ -56,6 +56,9 @@ interface Report {
   readonly finishedMs: number;
 }
 
+/** No reason: the store knows why it was asked for, and says so itself. */
+const CANCELLED: Outcome = { status: "cancelled", code: -1, isRetryable: false, result: new Uint8Array(0) };
+
 export class Attempt {
   readonly #claimed: ClaimedJob;
   readonly #hold: Hold;
@@ -116,10 +119,11 @@ export class Attempt {
   async #run(): Promise<AttemptEnd> {
     const { lease } = this.#claimed;
     const verdict = await this.#parts.verifyJob.verify(this.#claimed);
-    if (!verdict.ok) return this.#refuse(verdict.reason, verdict.read);
+    if (!verdict.ok && !("isLate" in verdict)) return this.#refuse(verdict.reason, verdict.read);
     // No receipt: it would contradict the one signed for the attempt that did run.
     const refusal = this.#parts.seen.refusal(lease.id, lease.attempt);
     if (refusal !== undefined) return this.#refuse(refusal, undefined);
+    if (!verdict.ok) return this.#decline(verdict.reason);
     const outcome = await this.#execute(verdict.job);
     if (outcome === "interrupted") return this.#giveBack(verdict);
     return this.#finish(outcome, verdict);
@@ -131,13 +135,18 @@ export class Attempt {
     return this.#finish(unstarted(`refused: ${reason}`, false), read);
   }
 
+  /** Not for this runner to judge: another may take it, or Redis ends it when its time has come. */
+  async #decline(reason: string): Promise<AttemptEnd> {
+    const { id, attempt } = this.#claimed.lease;
+    this.#parts.log.warn({ event: "job_declined", jobId: id, attempt, reason }, "job given back");
+    await this.#release();
+    return { kind: "unfit", reason };
+  }
+
   async #execute(job: JobDocument): Promise<Outcome | "interrupted"> {
     const parts = this.#parts;
     const hold = this.#hold;
-    if (this.#claimed.isCancelling || hold.cancelled.aborted) {
-      // No reason: the store knows why it was asked for, and says so itself.
-      return { status: "cancelled", code: -1, isRetryable: false, result: new Uint8Array(0) };
-    }
+    if (this.#claimed.isCancelling || hold.cancelled.aborted) return CANCELLED;
     const picked = pickExecutor(parts.executors, job.executor);
     if (!picked.ok) return unstarted(picked.reason, false);
     const { id, attempt } = this.#claimed.lease;
@@ -163,7 +172,8 @@ export class Attempt {
       // Left to be reaped and counted: a job that starves its runner of renewals would come back for ever otherwise.
       if (lapsed.aborted) return { kind: "lost" };
       if (read.job.on_loss === "fail") {
-        return this.#finish(unstarted("the runner stopped while it ran", false), read);
+        const stopped = unstarted("the runner stopped while it ran", false);
+        return this.#finish(this.#hold.cancelled.aborted ? CANCELLED : stopped, read);
       }
       this.#logs.note("the runner stops: the job is given back and will run again");
       await this.#logs.flush(this.#parts.limits.logFlushMs);

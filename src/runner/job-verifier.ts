@@ -15,6 +15,8 @@ import type { ClaimedJob } from "./source.ts";
 /** How far the runner's clock may be ahead of the supervisor's, in seconds: as for calls (spec: signing). */
 const SKEW_SECONDS = 30;
 
+const LATE = "it has expired by this machine's clock and not by that of Redis. Set the clock, if it is this one";
+
 /** Beyond any sensible setting of a supervisor: parsing more would stop the renewals of everything that runs. */
 const MAX_DOCUMENT_CHARS = 16 * 1024 * 1024;
 
@@ -44,7 +46,12 @@ export interface ReadJob {
 export type Verdict =
   | ({ readonly ok: true } & ReadJob)
   /** `read` is absent where the document could not even be parsed, or is not the job that was claimed. */
-  | { readonly ok: false; readonly reason: string; readonly read?: ReadJob };
+  | { readonly ok: false; readonly reason: string; readonly read?: ReadJob }
+  /**
+   * Good but for its time: by Redis' clock, which gave it out, it has not expired. Either clock may be wrong, so the job
+   * is neither run nor ended by this runner.
+   */
+  | { readonly ok: false; readonly reason: string; readonly isLate: true };
 
 export interface JobVerifier {
   /** Never throws for anything that stands in the job. @throws SupervisorError `tooMany` from an overloaded verifier. */
@@ -61,7 +68,9 @@ export function createJobVerifier(options: JobVerifierOptions): JobVerifier {
         (await findForgery(parsed, claimed, options)) ??
         (await findTicketFault(parsed, claimed, options));
       const { job, digest } = parsed;
-      return reason === undefined ? { ok: true, job, digest } : { ok: false, reason, read: { job, digest } };
+      if (reason !== undefined) return { ok: false, reason, read: { job, digest } };
+      if (isLate(parsed, options)) return { ok: false, reason: LATE, isLate: true };
+      return { ok: true, job, digest };
     },
   };
 }
@@ -86,11 +95,14 @@ function findFault({ job }: ParsedJob, { queue }: ClaimedJob, options: JobVerifi
   if (job.aud !== options.supervisor) return "it is for another supervisor";
   if (queue !== job.runner) return `it was found in queue "${queue}" and belongs to "${job.runner}"`;
   if (!options.queues.includes(job.runner)) return `queue "${job.runner}" is not one of this runner's`;
-  if (Math.floor(options.now() / 1000) > job.expires_at + SKEW_SECONDS) return "it has expired";
   if (options.allowList !== undefined && !options.allowList.has(job.caller_id)) {
     return "its caller is not on this runner's allow-list";
   }
   return undefined;
+}
+
+function isLate({ job }: ParsedJob, { now }: JobVerifierOptions): boolean {
+  return Math.floor(now() / 1000) > job.expires_at + SKEW_SECONDS;
 }
 
 /** Every signature, not only the caller's: one bad one refuses the job (spec: signing, "Jobs on the wire"). */

@@ -6,6 +6,7 @@ import { RedisKeys } from "./redis-keys.ts";
 import { asList, asNumber, asOneOf, asText } from "./reply.ts";
 import type { Admission, Admitted } from "./store.ts";
 
+const FULL = ["max_queue_jobs", "max_queue_bytes", "max_principal_jobs", "max_principal_bytes"] as const;
 const OUTCOMES = ["new", "duplicate", "conflict", "revoked", "unknown_runner", "stale", "queue_full"] as const;
 
 /**
@@ -28,6 +29,7 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
     keys.of(shard, "seq"),
     keys.of(shard, "jobs"),
     keys.own(shard, job.principal),
+    keys.fair(shard, job.queue),
     ...job.signers.map((key) => keys.signer(shard, key)),
   ];
   const args = [
@@ -52,6 +54,9 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
     job.onLoss,
     job.timeoutSeconds,
     job.signers.join(" "),
+    job.isFair ? "1" : "0",
+    share(job.limits.maxPrincipalJobs),
+    share(job.limits.maxPrincipalBytes),
     ...job.signers,
     ...(job.contextId === undefined ? [] : [job.contextId]),
   ];
@@ -81,7 +86,7 @@ function parseAdmitted(reply: unknown): Admitted {
     case "queue_full":
       return {
         outcome,
-        limit: asOneOf(asText(first), ["max_queue_jobs", "max_queue_bytes"]),
+        limit: asOneOf(asText(first), FULL),
         present: asNumber(second),
       };
     case "conflict":

@@ -1,9 +1,9 @@
-/** KeyringStore over Redis: which keyring each supervisor goes by, and which enrolled keys stand among the revoked. */
+/** KeyringStore over Redis: which keyring each supervisor goes by, what they agreed on, and who stands among the revoked. */
 import type { Log } from "../log.ts";
 import type { RedisAccess } from "./redis-access.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { RedisKeys } from "./redis-keys.ts";
-import { asList, asText } from "./reply.ts";
+import { asList, asOptional, asText } from "./reply.ts";
 import type { KeyringStore } from "./store.ts";
 
 /** Keys asked about by one command. */
@@ -30,6 +30,16 @@ export class RedisKeyrings implements KeyringStore {
   async findRevoked(asked: readonly string[]): Promise<readonly string[]> {
     const { connection, keys } = this.#access;
     return findAmong(connection, keys.of(0, "revoked"), asked);
+  }
+
+  async readEnrolled(): Promise<readonly string[]> {
+    const { connection, keys } = this.#access;
+    return asOptional(await connection.call("GET", keys.of(0, "enrolled")), asText)?.split(" ") ?? [];
+  }
+
+  async writeEnrolled(enrolled: readonly string[]): Promise<void> {
+    const { connection, keys } = this.#access;
+    await connection.call("SET", keys.of(0, "enrolled"), enrolled.join(" "));
   }
 }
 

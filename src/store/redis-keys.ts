@@ -13,6 +13,8 @@ type ShardKey =
   | "reap"
   /** Which keyring each supervisor goes by: shard 0 alone. */
   | "keyrings"
+  /** Keys that were enrolled when the supervisors last agreed: shard 0 alone. */
+  | "enrolled"
   /** The registry: shard 0 alone. */
   | "runners"
   | "groups";
@@ -73,6 +75,11 @@ export class RedisKeys {
 
   delayed(shard: number, queue: string): string {
     return `${this.#base(shard)}:delayed:${queue}`;
+  }
+
+  /** Next start tags of the callers of a fair queue. */
+  fair(shard: number, queue: string): string {
+    return `${this.#base(shard)}:fair:${queue}`;
   }
 
   own(shard: number, principal: string): string {

@@ -72,8 +72,9 @@ export class RedisMaintenance implements MaintenanceStore {
   async #settle(shard: number): Promise<void> {
     const { access, leaseMs, maxDelayMs } = this.#options;
     await this.#settleSet(access.keys.of(shard, "leases"), "leases", leaseMs);
-    // Queues in which something waits.
-    const queues = asList(await access.connection.call("HKEYS", access.keys.of(shard, "bytes"))).map(asText);
+    // Queues in which something waits; the other members are owners'.
+    const waiting = asList(await access.connection.call("HKEYS", access.keys.of(shard, "bytes"))).map(asText);
+    const queues = waiting.filter((name) => /^[a-z0-9]/u.test(name));
     for (const queue of queues) await this.#settleSet(access.keys.delayed(shard, queue), "delayed", maxDelayMs);
   }
 

@@ -1,6 +1,6 @@
 /** RevocationStore over Redis: every shard has its copy of the revoked keys, and an index of the jobs each key signed. */
 import type { RedisAccess } from "./redis-access.ts";
-import { asList, asText } from "./reply.ts";
+import { asList, asNumber, asText } from "./reply.ts";
 import type { Cancelled, RevocationStore } from "./store.ts";
 
 /** Keys or jobs handled by one call. */
@@ -40,10 +40,31 @@ export class RedisRevocations implements RevocationStore {
     return counts.reduce((all, count) => all + count, 0);
   }
 
+  /** Usually none: one command for a hundred keys of a shard says so. */
+  async findWithJobs(asked: readonly string[]): Promise<readonly string[]> {
+    const found = new Set<string>();
+    for (let at = 0; at < asked.length; at += BATCH) {
+      const batch = asked.slice(at, at + BATCH);
+      await Promise.all(
+        this.#access.keys.allShards.map(async (shard) => {
+          if ((await this.#countIndexes(shard, batch)) === 0) return;
+          for (const key of batch) if ((await this.#countIndexes(shard, [key])) > 0) found.add(key);
+        }),
+      );
+    }
+    return [...found];
+  }
+
   /** One shard is enough: who revokes waits for the copies in all of them. */
   async isRevoked(key: string): Promise<boolean> {
     const { keys, connection } = this.#access;
     return (await connection.call("SISMEMBER", keys.of(0, "revoked"), key)) === 1;
+  }
+
+  /** An index without jobs does not exist. */
+  async #countIndexes(shard: number, batch: readonly string[]): Promise<number> {
+    const { connection, keys } = this.#access;
+    return asNumber(await connection.call("EXISTS", ...batch.map((key) => keys.signer(shard, key))));
   }
 
   /** Once the key is revoked nothing joins its index, and SSCAN sees every member that was there throughout. */

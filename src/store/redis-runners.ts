@@ -39,15 +39,16 @@ export class RedisRunners implements RunnerStore {
 
   async register(registration: SignedRunner, enrolledBy: string): Promise<Registered> {
     const { keys, scripts } = this.#access;
-    const { name, key } = registration.body;
+    const { name, key, iat, exp } = registration.body;
     const groups = registration.body.groups.toSorted();
     const declared = [keys.of(0, "runners"), keys.of(0, "groups"), keys.of(0, "revoked")];
-    const args = [name, key, fingerprint(registration), JSON.stringify(registration), enrolledBy, ...groups];
-    const [word, version] = asList(await scripts.run("register", declared, args));
-    const outcome = asOneOf(word, ["new", "same", "replaced", "conflict", "revoked"]);
+    const what = [fingerprint(registration), JSON.stringify(registration), enrolledBy];
+    const [word, number] = asList(await scripts.run("register", declared, [name, key, ...what, iat, exp, ...groups]));
+    const outcome = asOneOf(word, ["new", "same", "replaced", "conflict", "revoked", "stale"]);
+    if (outcome === "stale") return { outcome, now: asNumber(number) };
     if (outcome !== "conflict" && outcome !== "revoked") {
       // Also for the same again: a call whose supervisor was killed here is mended by repeating it.
-      await this.registry.publish({ runner: name, version: asNumber(version), key, names: [name, ...groups] });
+      await this.registry.publish({ runner: name, version: asNumber(number), key, names: [name, ...groups] });
     }
     return { outcome };
   }

@@ -26,9 +26,14 @@ export interface Admission {
   readonly maxAttempts: number;
   readonly onLoss: "retry" | "fail";
   readonly timeoutSeconds: number;
+  /** Callers of this queue are served in turn. */
+  readonly isFair: boolean;
   readonly limits: {
     readonly maxQueueJobs: number;
     readonly maxQueueBytes: number;
+    /** Waiting, in all queues. */
+    readonly maxPrincipalJobs: number;
+    readonly maxPrincipalBytes: number;
     /** Longest `expires_at - created_at`, seconds. */
     readonly maxLifetimeSeconds: number;
   };
@@ -40,7 +45,11 @@ export type Admitted =
   | { readonly outcome: "conflict" | "revoked" | "unknown_runner" }
   /** Outside created_at/expires_at by Redis' clock; its now in UNIX seconds. */
   | { readonly outcome: "stale"; readonly now: number }
-  | { readonly outcome: "queue_full"; readonly limit: "max_queue_jobs" | "max_queue_bytes"; readonly present: number };
+  | {
+      readonly outcome: "queue_full";
+      readonly limit: "max_queue_jobs" | "max_queue_bytes" | "max_principal_jobs" | "max_principal_bytes";
+      readonly present: number;
+    };
 
 /** Where a page ended: admission time and id of the last job scanned. */
 export interface JobPosition {
@@ -92,6 +101,8 @@ export interface JobStore {
   get(id: string): Promise<JobRecord | undefined>;
   head(id: string): Promise<JobHead | undefined>;
   list(query: JobQuery): Promise<JobPage>;
+  /** How many jobs stand in each state, ended ones until their retention is over. */
+  count(): Promise<Readonly<Record<JobState, number>>>;
   /** Entries from a position (0-based over all attempts); empty for a missing job. */
   logs(id: string, from: number, limit: number): Promise<LogPage>;
   /** `reason` is shown; cancelling twice answers the same. */
@@ -142,7 +153,9 @@ export interface RunnerRecord {
 export type Registered =
   | { readonly outcome: "new" | "same" | "replaced" }
   /** The name is taken by a group, or a group name by a runner, or the name by another key. */
-  | { readonly outcome: "conflict" | "revoked" };
+  | { readonly outcome: "conflict" | "revoked" }
+  /** Outside iat/exp by Redis' clock; its now in UNIX seconds. */
+  | { readonly outcome: "stale"; readonly now: number };
 
 export type Removed =
   | { readonly outcome: "removed"; readonly cancelled: number }
@@ -172,6 +185,8 @@ export interface RevocationStore {
   revoke(keys: readonly string[]): Promise<void>;
   /** Cancels pending jobs signed by the key (`revoked`), running ones too when asked. */
   cancelJobsOf(key: string, withRunning: boolean): Promise<number>;
+  /** Those of the keys that signed a job which waits or runs. */
+  findWithJobs(keys: readonly string[]): Promise<readonly string[]>;
   /** Has any supervisor on this store revoked the key? For calls that use up no nonce. */
   isRevoked(key: string): Promise<boolean>;
 }
@@ -184,6 +199,9 @@ export interface KeyringStore {
   withdraw(supervisor: string): Promise<void>;
   /** Those of the keys that were revoked once, whatever a file says of them now. */
   findRevoked(keys: readonly string[]): Promise<readonly string[]>;
+  /** The keys that were enrolled, revoked ones among them, when the supervisors last agreed; none before they did. */
+  readEnrolled(): Promise<readonly string[]>;
+  writeEnrolled(keys: readonly string[]): Promise<void>;
 }
 
 /** What the store is, for health, `get_info` and `doctor`. */

@@ -31,6 +31,8 @@ const LIMITS: JobLimits = {
   maxLifetimeSeconds: 86_400,
   maxQueueJobs: 10,
   maxQueueBytes: 10_000,
+  maxPrincipalJobs: 10,
+  maxPrincipalBytes: 10_000,
 };
 
 /** The parts of a build; each test takes one of them out. */
@@ -114,6 +116,7 @@ async function isAdmitted(parts: Parts, { job, signatures }: Awaited<ReturnType<
     limits: parts.limits,
     verifySignatures: async (incoming) => authenticator.verifyJobSignatures(incoming),
     requirementsFor: (name) => (isGranted(["gpu-*"], name) ? parts.requirements : []),
+    isFair: () => false,
     keyLimit: parts.keyLimit,
     durability: () => "memory",
     now: () => NOW * 1000,

@@ -169,7 +169,7 @@ class Server implements TestRedis {
  * A test process that is killed runs no cleanup: a shell that notices its end (of its standard input) takes the server
  * along, and goes when the server does.
  */
-function endWithUs(child: ChildProcess, pid: number): void {
+export function endWithUs(child: ChildProcess, pid: number): void {
   const guard = spawn("sh", ["-c", `cat; kill -9 ${pid}`], { stdio: ["pipe", "ignore", "ignore"] });
   child.once("exit", () => guard.kill("SIGKILL"));
 }

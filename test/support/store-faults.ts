@@ -5,8 +5,8 @@ import type { RedisKeys } from "../../src/store/redis-keys.ts";
 import { allKeys } from "./redis.ts";
 
 /** Keys of a shard that are no job's: they last, whatever jobs do. */
-const LASTING = new Set(["seq", "revoked", "names", "reap", "runners", "groups", "keyrings"]);
-const LASTING_PREFIXES = ["beat:", "live:", "nonce:", "tomb:", "claim:"];
+const LASTING = new Set(["seq", "revoked", "names", "reap", "runners", "groups", "keyrings", "enrolled"]);
+const LASTING_PREFIXES = ["fair:", "beat:", "live:", "nonce:", "tomb:", "claim:"];
 const TERMINAL = new Set(["completed", "failed", "timeout", "cancelled", "expired"]);
 
 type Hash = Readonly<Record<string, string>>;
@@ -114,10 +114,12 @@ function compareSets(shard: Shard, expected: ReadonlyMap<string, ReadonlySet<str
 
 function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
   const wanted = new Map<string, number>();
+  const add = (field: string, by: number): unknown => wanted.set(field, (wanted.get(field) ?? 0) + by);
   for (const job of jobs.values()) {
     if (job["state"] !== "pending") continue;
-    const queue = job["queue"] ?? "";
-    wanted.set(queue, (wanted.get(queue) ?? 0) + Number(job["bytes"]));
+    add(job["queue"] ?? "", Number(job["bytes"]));
+    add(`@${job["owner"]}`, 1);
+    add(`#${job["owner"]}`, Number(job["bytes"]));
   }
   const present = shard.hashes.get("bytes") ?? {};
   return [...new Set([...Object.keys(present), ...wanted.keys()])].flatMap((queue) =>

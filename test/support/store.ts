@@ -22,9 +22,9 @@ export const IDENTITY = `ed25519:${"a".repeat(64)}`;
 export const QUIET = createLog({ level: "silent", pretty: false });
 const KEEP: RetentionLimits = { maxAgeSeconds: 86_400, maxJobs: 1_000_000 };
 
-/** A registration of any name, groups and key; the store does not look at signatures. */
+/** A registration of any name, groups and key, made now; the store does not look at signatures. */
 export function aRegistration(wanted: Partial<RunnerDocument> = {}): SignedRunner {
-  const body = { ...SIGNED_RUNNER.body, ...wanted };
+  const body = { ...SIGNED_RUNNER.body, iat: nowSeconds(), exp: nowSeconds() + 300, ...wanted };
   return { ...SIGNED_RUNNER, body, public_key: body.key };
 }
 
@@ -52,8 +52,16 @@ export function anAdmission(wanted: Partial<Admission> = {}): Admission {
     maxAttempts: 1,
     onLoss: "retry",
     timeoutSeconds: 60,
+    isFair: false,
     ...wanted,
-    limits: { maxQueueJobs: 10_000, maxQueueBytes: 10_000_000, maxLifetimeSeconds: 7 * 86_400, ...wanted.limits },
+    limits: {
+      maxQueueJobs: 10_000,
+      maxQueueBytes: 10_000_000,
+      maxPrincipalJobs: 10_000,
+      maxPrincipalBytes: 10_000_000,
+      maxLifetimeSeconds: 7 * 86_400,
+      ...wanted.limits,
+    },
   };
 }
 

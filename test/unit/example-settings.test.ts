@@ -21,12 +21,13 @@ describe("mycelium.toml.example", () => {
 
   test("is a valid file that says the defaults once it is uncommented", async () => {
     const text = await readFile(path, "utf8");
-    const uncommented = text.replaceAll(/^# (\w+ = |\[executor)/gmu, "$1");
+    const uncommented = text.replaceAll(/^# (\w+ = |\[executor|\[queue)/gmu, "$1");
 
-    const { executor, ...config } = buildConfig({ file: { path, text: uncommented }, env: {} });
-    const { executor: _none, ...defaults } = buildConfig({ env: {} });
+    const { executor, queue, ...config } = buildConfig({ file: { path, text: uncommented }, env: {} });
+    const { executor: _none, queue: _all, ...defaults } = buildConfig({ env: {} });
 
     expect(config).toEqual(defaults);
+    expect(queue).toEqual({ build: { fair: true } });
     expect(executor).toEqual({
       sh: { command: ["bash", "-s"], payload: "stdin", env: ["CI", "BUILD_*"], working_directory: "/srv/ci" },
     });

@@ -96,11 +96,12 @@ class HttpDialer implements Dialer {
   }
 
   /** A status other than 200: a supervisor that refused says why; anything else came from somebody in between. */
-  #fault(status: number, text: string): CarrierError {
-    const refusal = parseFault(text);
+  #fault(status: number, body: string): CarrierError {
+    const refusal = parseFault(body);
     if (refusal !== undefined) return new CarrierError(`${this.url} answered ${status}: ${refusal}`, "no");
     const what = status === 204 ? "204, no answer" : `${status}, as no supervisor does`;
-    return new CarrierError(`${this.url} answered ${what}. Is this the supervisor's URL?`, "unknown");
+    const text = `${this.url} answered ${what}. Is this the supervisor's URL?`;
+    return new CarrierError(text, "unknown", new StatusError(status));
   }
 
   #failure(error: unknown, ended: string | undefined): CarrierError {
@@ -113,6 +114,17 @@ class HttpDialer implements Dialer {
 }
 
 const CLOSED = "the dialer is closed";
+
+/** A status that no supervisor answers, as a code that tells it from a network's fault. */
+class StatusError extends Error {
+  override readonly name = "StatusError";
+  readonly code: string;
+
+  constructor(status: number) {
+    super(`HTTP status ${status}`);
+    this.code = `HTTP_${status}`;
+  }
+}
 
 /** Deadline, the caller's signal and close(), as one signal and the reason it ended with. */
 class Ender {

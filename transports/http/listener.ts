@@ -70,6 +70,8 @@ class NodeHttpListener implements HttpListener {
     const server = await createStrictServer(limits, tls);
     this.#attach(server);
     this.#port = await listen(server, host, port);
+    // From now on: why it could not listen is what start() throws.
+    server.on("error", (error) => log.error({ event: "http_error", err: error }, "HTTP server error"));
     this.#server = server;
     this.#isStopping = false;
     const { url } = this.status();
@@ -118,13 +120,11 @@ class NodeHttpListener implements HttpListener {
   }
 
   #attach(server: Server): void {
-    const { log } = this.#options;
     server.on("connection", (socket: Socket) => this.#connections.add(socket));
     server.on("secureConnection", (socket: Socket) => this.#connections.secure(socket));
     server.on("request", (request, response) => this.#take(request, response, false));
     server.on("checkContinue", (request, response) => this.#take(request, response, true));
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket));
-    server.on("error", (error) => log.error({ event: "http_error", err: error }, "HTTP server error"));
     // Node answers such requests as if they had not asked, as long as nobody listens to this event.
     if (this.#options.onUpgrade === undefined) return;
     server.on("upgrade", (request, socket, head) => {

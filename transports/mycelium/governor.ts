@@ -2,7 +2,7 @@
 
 /** How fast messages may leave. */
 export interface GovernorOptions {
-  /** Sustained messages a second. Default 20 (spec: mycelium, facts: more wears the daemon down within minutes). */
+  /** Sustained messages a second. Default 12: at more a daemon comes to a third of a core within ten minutes. */
   readonly perSecond?: number;
   /** Messages that may leave at once after a pause. Default 200. */
   readonly burst?: number;
@@ -14,7 +14,7 @@ interface Waiter {
   readonly grant: () => void;
 }
 
-const DEFAULT_PER_SECOND = 20;
+const DEFAULT_PER_SECOND = 12;
 const DEFAULT_BURST = 200;
 
 /**

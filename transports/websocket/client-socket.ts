@@ -1,13 +1,18 @@
 /** A WebSocket to a server: the platform's own where there is one (browsers, newer Node), else the package ws. */
 import { CarrierError } from "../../src/errors.ts";
 
+interface Problem {
+  readonly message?: string;
+  readonly error?: unknown;
+}
+
 /** What both have in common, as far as it is used here (WHATWG WebSockets, "The WebSocket interface"). */
 interface PlatformSocket {
   addEventListener(type: "open", listener: () => void): void;
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
   addEventListener(type: "close", listener: (event: { readonly code: number; readonly reason: string }) => void): void;
   /** ws says what it was; browsers do not. */
-  addEventListener(type: "error", listener: (event: { readonly message?: string }) => void): void;
+  addEventListener(type: "error", listener: (event: Problem) => void): void;
   send(text: string): void;
   close(): void;
 }
@@ -33,7 +38,7 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
   const socket = await createSocket(url, maxAnswerBytes);
   return new Promise((resolve, reject) => {
     let state: "opening" | "open" | "over" = "opening";
-    let problem = "";
+    let problem: Problem = {};
     const close = (): void => {
       state = "over";
       clearTimeout(timer);
@@ -42,7 +47,7 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
     const fail = (reason: string): void => {
       close();
       const fix = reason.includes("ECONNREFUSED") ? ". Is the supervisor running there?" : "";
-      reject(new CarrierError(`${url}: ${reason}${fix}`, "no"));
+      reject(new CarrierError(`${url}: ${reason}${fix}`, "no", problem.error));
     };
     const timer = setTimeout(() => fail(`no connection within ${HANDSHAKE_MS} ms`), HANDSHAKE_MS);
     socket.addEventListener("open", () => {
@@ -53,12 +58,13 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
     socket.addEventListener("message", ({ data }) => {
       if (state === "open" && typeof data === "string") events.onMessage(data);
     });
-    socket.addEventListener("error", ({ message }) => (problem = message ?? ""));
+    socket.addEventListener("error", (event) => (problem = event));
     socket.addEventListener("close", ({ code, reason }) => {
       const was = state;
       state = "over";
-      const text = [String(code), reason, problem].filter((part) => part !== "").join(" ");
-      if (was === "opening") fail(problem === "" ? `could not connect (${text})` : problem);
+      const { message = "" } = problem;
+      const text = [String(code), reason, message].filter((part) => part !== "").join(" ");
+      if (was === "opening") fail(message === "" ? `could not connect (${text})` : message);
       if (was === "open") events.onClose(`the connection was closed (${text})`);
     });
   });

@@ -1,17 +1,19 @@
 /** Handlers of the job methods: ownership, redaction and waiting; the work is in src/jobs and the store. */
 import type { CursorSealer } from "../../auth/cursor.ts";
 import type { Caller } from "../../auth/policy.ts";
+import type { Sessions } from "../../auth/session.ts";
 import { SupervisorError } from "../../errors.ts";
 import { isTerminal, type JobHead } from "../../jobs/job.ts";
 import type { Submit } from "../../jobs/submit.ts";
 import { toSummary, toView } from "../../jobs/view.ts";
 import { hasChanged, waitFor } from "../../jobs/wait.ts";
-import type { Cancelled, Deleted, JobPosition, JobQuery, JobStore } from "../../store/store.ts";
+import type { Cancelled, Deleted, JobPosition, JobQuery, JobStore, LogPage } from "../../store/store.ts";
 import type { CallContext, Handlers } from "../context.ts";
 import type { Reach } from "../method.ts";
 import type { Params } from "../methods.ts";
 import type { LogEntry } from "../schema.ts";
 import { afterWrite } from "./after-write.ts";
+import { createRightsCheck } from "./rights.ts";
 
 export type JobHandlers = Pick<
   Handlers,
@@ -22,6 +24,7 @@ interface JobHandlerOptions {
   readonly jobs: JobStore;
   readonly submit: Submit;
   readonly cursors: CursorSealer;
+  readonly sessions: Pick<Sessions, "callerOf">;
 }
 
 type VerifiedCaller = Caller & { readonly reach: Reach };
@@ -32,7 +35,7 @@ const DEFAULT_WAIT_MS = 25_000;
 const DEFAULT_LOG_LIMIT = 500;
 const DEFAULT_PAGE_LIMIT = 50;
 
-export function createJobHandlers({ jobs, submit, cursors }: JobHandlerOptions): JobHandlers {
+export function createJobHandlers({ jobs, submit, cursors, sessions }: JobHandlerOptions): JobHandlers {
   return {
     create_job: ({ job }, { signatures, connection, verified }) =>
       submit({ job, signatures, peer: connection.peer, verified }),
@@ -55,13 +58,14 @@ export function createJobHandlers({ jobs, submit, cursors }: JobHandlerOptions):
 
     wait_job: async ({ id, since, wait_ms }, context) => {
       const caller = callerOf(context);
+      const assertRights = createRightsCheck(sessions, "wait_job", context);
       const head = await waitFor(jobs, {
         id,
         waitMs: wait_ms ?? Math.min(DEFAULT_WAIT_MS, context.connection.maxWaitMs),
         signal: context.signal,
         look: async (isLast) => {
-          const present = readable(await jobs.head(id), caller);
-          return isLast || hasChanged(present, since) ? present : undefined;
+          const [present] = await Promise.all([jobs.head(id), assertRights()]);
+          return isLast || hasChanged(readable(present, caller), since) ? present : undefined;
         },
       });
       return toSummary(readable(head, caller));
@@ -69,6 +73,7 @@ export function createJobHandlers({ jobs, submit, cursors }: JobHandlerOptions):
 
     get_job_logs: async ({ id, from = 0, limit = DEFAULT_LOG_LIMIT, wait_ms }, context) => {
       const caller = callerOf(context);
+      const assertRights = createRightsCheck(sessions, "get_job_logs", context);
       const page = await waitFor(jobs, {
         id,
         waitMs: wait_ms ?? 0,
@@ -76,9 +81,8 @@ export function createJobHandlers({ jobs, submit, cursors }: JobHandlerOptions):
         look: async (isLast) => {
           // The head first: entries that come between the two reads make the page longer, never `done` too early.
           const head = readable(await jobs.head(id), caller);
-          const stored = await jobs.logs(id, from, limit);
-          const entries = fitting(stored.entries, context.connection.maxAnswerBytes / 2);
-          const next = stored.next - (stored.entries.length - entries.length);
+          const [stored] = await Promise.all([jobs.logs(id, from, limit), assertRights()]);
+          const { entries, next } = fitting(stored, context.connection.maxAnswerBytes / 2);
           const done = isTerminal(head.state) && next >= head.logCount;
           return isLast || entries.length > 0 || done ? { entries, next, done } : undefined;
         },
@@ -100,14 +104,15 @@ export function createJobHandlers({ jobs, submit, cursors }: JobHandlerOptions):
 }
 
 /** As many entries as fit, one at least: what a carrier can not hold as one answer is read in more pages. */
-function fitting(entries: readonly LogEntry[], maxBytes: number): LogEntry[] {
+function fitting({ entries, next }: LogPage, maxBytes: number): { entries: LogEntry[]; next: number } {
   let bytes = 0;
   const end = entries.findIndex((entry, index) => {
     // Escapes can make six bytes of one; UTF-8 three of a UTF-16 unit.
     bytes += ENTRY_BYTES + Buffer.byteLength(JSON.stringify(entry.text ?? entry.base64 ?? ""));
     return index > 0 && bytes > maxBytes;
   });
-  return entries.slice(0, end === -1 ? entries.length : end);
+  const count = end === -1 ? entries.length : end;
+  return { entries: entries.slice(0, count), next: next - (entries.length - count) };
 }
 
 /** What the script refused, as the typed error. */

@@ -2,18 +2,21 @@
 -- Enrols a runner in the registry (shard 0).
 -- KEYS     runners, groups, revoked
 -- ARGV     1 name, 2 key, 3 fingerprint of what counts (groups, executors, slots), 4 registration, 5 the signed call,
---          then its groups
--- returns  {'new' | 'same' | 'replaced', version} | {'conflict'} | {'revoked'}
+--          6 iat, 7 exp, then its groups
+-- returns  {'new' | 'same' | 'replaced', version} | {'conflict'} | {'revoked'} | {'stale', now}
 -- keeps    runner names and group names are one namespace; a name belongs to one key; `groups` counts the members
 -- atomic   of two registrars that want one name, one is first
 local name, key = ARGV[1], ARGV[2]
 if redis.call('SISMEMBER', KEYS[3], key) == 1 then
   return { 'revoked' }
 end
+if tonumber(ARGV[6]) > NOW + 30 or NOW > tonumber(ARGV[7]) + 30 then
+  return { 'stale', NOW }
+end
 if redis.call('HEXISTS', KEYS[2], name) == 1 then
   return { 'conflict' }
 end
-for index = 6, #ARGV do
+for index = 8, #ARGV do
   if ARGV[index] == name or redis.call('HEXISTS', KEYS[1], ARGV[index]) == 1 then
     return { 'conflict' }
   end
@@ -31,7 +34,7 @@ if old and not old.removing_ms then
   end
 end
 local groups = {}
-for index = 6, #ARGV do
+for index = 8, #ARGV do
   append(groups, ARGV[index])
   count_group(ARGV[index], 1)
 end

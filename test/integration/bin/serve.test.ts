@@ -45,12 +45,18 @@ describe("a first start", () => {
   test("makes what it needs, says so in three lines, and goes on", async () => {
     const { terminal, url } = await serve();
 
-    const [first, second, third] = terminal.stderr.split("\n");
+    const [first, second] = terminal.stderr.split("\n");
+    const [next] = await terminal.waitFor(/^The command line.*$/mu);
     expect(first).toMatch(/^First start: made \/.*\/data with the supervisor's identity ed25519:[0-9a-f]{64},$/u);
     expect(second).toBe("an owner key with all roles (owner.key), and keys.toml, which says who may do what.");
-    expect(third).toBe('The command line uses the owner key. Next: supervisor runner start demo --exec "bash -s"');
+    expect(next).toBe(
+      'The command line uses the owner key. Next: supervisor runner start demo --exec "bash -s" ' +
+        `--to ${url} --redis-url ${redis.url} --data-dir ${join(directory, "data")}`,
+    );
     await expect(isReady(url)).resolves.toBe(true);
     expect(terminal.stdout).toBe("");
+    // Nothing is compared before there is a store.
+    expect(terminal.stderr).not.toContain("keyring_check_failed");
   });
 
   test("is the only one that says so", async () => {
@@ -144,6 +150,7 @@ describe("a start that fails", () => {
     const { code, stderr } = await runLine(["--port", port], { env });
 
     expect(code).toBe(1);
+    expect(stderr).not.toContain("http_error");
     expect(stderr.trimEnd().split("\n").at(-1)).toBe(
       `error: HTTP cannot listen on 127.0.0.1:${port} (EADDRINUSE). Stop the program that listens there, or pass another --port.`,
     );

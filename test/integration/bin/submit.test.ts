@@ -113,7 +113,9 @@ describe("the job that submit makes", () => {
     const { code, stdout, stderr } = await system.run(["submit", "--runner", "nobody", "--payload", "true"]);
 
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-    expect(stderr).toMatch(/^error: the supervisor answered -32003: Forbidden.*supervisor runner list/u);
+    expect(stderr).toMatch(
+      /^error: the supervisor answered -32003: Forbidden\. Either no runner or group "nobody" is registered \(supervisor runner list/u,
+    );
   });
 
   test("is submitted all the same where its runner is away, which is said", async () => {

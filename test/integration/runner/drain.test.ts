@@ -46,6 +46,22 @@ describe("Drain and stop", () => {
     expect(job.finishes[0]).toMatchObject({ isRetryable: false, reason: "the runner stopped while it ran" });
   });
 
+  test("such a job that was being cancelled is cancelled", async () => {
+    const { source, queue, runner } = await start({ limits: { graceMs: 50, killGraceMs: 1500 } });
+    const payload = "trap 'echo term; sleep 1' TERM; echo up; while true; do sleep 0.05; done";
+    const job = await queue({ payload, on_loss: "fail" });
+    await source.until(() => job.logs.length === 1);
+
+    const drained = runner.drain("SIGTERM");
+    await source.until(() => source.text(job.queued.id).includes("term"));
+    source.cancel(job.queued.id);
+    await drained;
+
+    expect(job).toMatchObject({ state: "cancelled", released: 0 });
+    expect(job.finishes[0]?.reason).toBeUndefined();
+    expect(job.finishes[0]?.receipt?.body).toMatchObject({ status: "cancelled", code: -1 });
+  });
+
   test("a stop ends running jobs at once, gives them back and leaves", async () => {
     const { source, queue, runner } = await start();
     const job = await queue({ payload: "echo up; sleep 60" });

@@ -5,7 +5,9 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
+import { createVerifier } from "../../../src/auth/native-verifier.ts";
 import { parseAllowList } from "../../../src/runner/allow-list.ts";
+import { createJobVerifier } from "../../../src/runner/job-verifier.ts";
 import { openSeenJobs } from "../../../src/runner/seen-jobs.ts";
 import { aQueuedJob, harnessSlot, type JobWishes } from "../../support/runner-harness.ts";
 import { aSigner, VECTORS } from "../../support/signing.ts";
@@ -15,6 +17,7 @@ const { start, stop } = harnessSlot();
 afterEach(async () => stop());
 
 const now = Math.floor(Date.now() / 1000);
+const EXPIRED = { created_at: now - 7200, expires_at: now - 60 };
 
 const forgeries: readonly { name: string; wishes: () => Promise<JobWishes>; reason: string }[] = [
   {
@@ -94,9 +97,9 @@ const forgeries: readonly { name: string; wishes: () => Promise<JobWishes>; reas
     reason: "it is for another supervisor",
   },
   {
-    name: "an expired job",
-    wishes: async () => ({ created_at: now - 7200, expires_at: now - 60 }),
-    reason: "it has expired",
+    name: "an expired job with another queue's ticket",
+    wishes: async () => ({ ...EXPIRED, ticket: { queue: "build-1" } }),
+    reason: "its ticket is for another queue",
   },
   {
     name: "a job without its caller's signature",
@@ -238,6 +241,48 @@ describe("Replays", () => {
 
     expect(events[1]).toMatchObject({ kind: "ended", end: { kind: "unfit" } });
     expect(job).toMatchObject({ released: 1, logs: [] });
+  });
+});
+
+describe("A job that has expired by this runner's clock, and came all the same", () => {
+  test("is given back, since either of two clocks may be wrong, and never run", async () => {
+    const { queue, source, events, ended } = await start();
+
+    const job = await queue({ payload: "echo ran", ...EXPIRED });
+    await ended(1);
+    source.jobs.clear();
+
+    const reason = "it has expired by this machine's clock and not by that of Redis. Set the clock, if it is this one";
+    expect(events[1]).toMatchObject({ kind: "ended", end: { kind: "unfit", reason } });
+    expect(job).toMatchObject({ released: 1, logs: [], finishes: [] });
+  });
+
+  test("runs here once the clock is right", async () => {
+    let aheadMs = 7_200_000;
+    const verifyJob = createJobVerifier({
+      supervisor: VECTORS.keys.supervisorA,
+      queues: ["build-1", "build"],
+      verifier: createVerifier({ crypto: "native", maxInFlight: 64 }),
+      now: () => Date.now() + aheadMs,
+    });
+    const { queue, ended } = await start({ verifyJob });
+    const job = await queue({ payload: "echo ran" });
+    await ended(1);
+
+    aheadMs = 0;
+    await ended(2);
+
+    expect(job).toMatchObject({ state: "completed", released: 1 });
+  });
+
+  test("is ended where this runner finished it before", async () => {
+    const { seen, run } = await start();
+    const queued = await aQueuedJob(EXPIRED);
+    await seen.accepted({ id: queued.id, attempt: 1, expiresAt: now + 60 });
+
+    const job = await run({ ...EXPIRED, id: queued.id, stored: { ...queued, firstAttempt: 2 } });
+
+    expect(job.finishes[0]).toMatchObject({ reason: "refused: this runner has finished it already" });
   });
 });
 

@@ -14,6 +14,13 @@ import {
   startStore,
 } from "../../support/store.ts";
 
+const NO_LIMITS = {
+  maxQueueJobs: 100,
+  maxQueueBytes: 1_000_000,
+  maxPrincipalJobs: 100,
+  maxPrincipalBytes: 1_000_000,
+  maxLifetimeSeconds: 86_400,
+};
 const OTHER_DIGEST = "e".repeat(64);
 
 describe.each([1, 4])("Admission on %i shards", (shards) => {
@@ -152,7 +159,7 @@ describe("Queue limits", () => {
   test("refuse the job that is one too many, and take one again when another left", async () => {
     const fixture = await startStore();
     const { store } = fixture;
-    const limits = { maxQueueJobs: 2, maxQueueBytes: 1_000_000, maxLifetimeSeconds: 86_400 };
+    const limits = { ...NO_LIMITS, maxQueueJobs: 2 };
     const first = await fixture.admit({ limits });
     await fixture.admit({ limits, notBefore: nowSeconds() + 1000 });
 
@@ -173,7 +180,7 @@ describe("Queue limits", () => {
   test("count the bytes that wait", async () => {
     const fixture = await startStore();
     const { store } = fixture;
-    const limits = { maxQueueJobs: 100, maxQueueBytes: 25_000, maxLifetimeSeconds: 86_400 };
+    const limits = { ...NO_LIMITS, maxQueueBytes: 25_000 };
     const document = "x".repeat(10_000);
     const ids = [await fixture.admit({ limits, document }), await fixture.admit({ limits, document })].map(
       ({ id }) => id,
@@ -194,9 +201,43 @@ describe("Queue limits", () => {
     await expectNoFaults(fixture);
   });
 
+  test("count what waits of one principal, in all queues, and leave the others theirs", async () => {
+    const fixture = await startStore();
+    const { store } = fixture;
+    const source = await fixture.source();
+    const limits = { ...NO_LIMITS, maxPrincipalJobs: 2 };
+    await fixture.admit({ limits });
+    await fixture.admit({ limits, queue: "build-1" });
+
+    const full = { outcome: "queue_full", limit: "max_principal_jobs", present: 2 };
+    expect(await store.jobs.admit(anAdmission({ limits }))).toEqual(full);
+    expect(await store.jobs.admit(anAdmission({ limits, principal: "bob" }))).toMatchObject({ outcome: "new" });
+
+    await source.claim(1, aToken());
+    await fixture.admit({ limits });
+    expect(await store.jobs.admit(anAdmission({ limits }))).toEqual(full);
+    await expectNoFaults(fixture);
+  });
+
+  test("count the bytes that wait of one principal", async () => {
+    const fixture = await startStore();
+    const limits = { ...NO_LIMITS, maxPrincipalBytes: 25_000 };
+    const document = "x".repeat(10_000);
+    await fixture.admit({ limits, document });
+    await fixture.admit({ limits, document });
+
+    expect(await fixture.store.jobs.admit(anAdmission({ limits, document }))).toEqual({
+      outcome: "queue_full",
+      limit: "max_principal_bytes",
+      present: A_NUMBER,
+    });
+    await fixture.admit({ limits, document, principal: "bob" });
+    await expectNoFaults(fixture);
+  });
+
   test("are a shard's share on several shards", async () => {
     const fixture = await startStore({ shards: 4 });
-    const limits = { maxQueueJobs: 4, maxQueueBytes: 1_000_000, maxLifetimeSeconds: 86_400 };
+    const limits = { ...NO_LIMITS, maxQueueJobs: 4 };
     const inShard = (shard: number): string => {
       let id = randomUUID();
       while (fixture.keys.shardOf(id) !== shard) id = randomUUID();

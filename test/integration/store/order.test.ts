@@ -1,6 +1,7 @@
 /** The order of jobs: priority, then first in, first out; and jobs that wait for their time. */
 import { describe, expect, test } from "vitest";
 
+import type { JobSource } from "../../../src/runner/source.ts";
 import { aRegistration, aToken, expectNoFaults, nowSeconds, startStore } from "../../support/store.ts";
 import { waitUntil } from "../../support/wait.ts";
 
@@ -123,5 +124,87 @@ describe("A delayed job that is due", () => {
     expect(await fixture.client.zcard(fixture.keys.queue(0, "build"))).toBe(1);
     expect(await fixture.store.jobs.head(due.id)).not.toHaveProperty("readyMs");
     await expectNoFaults(fixture);
+  });
+});
+
+type StartedStore = Awaited<ReturnType<typeof startStore>>;
+
+/** Admits jobs of one caller after another's; gives the callers by id. */
+async function admitAll(
+  fixture: StartedStore,
+  wanted: readonly string[],
+  isFair = true,
+): Promise<ReadonlyMap<string, string>> {
+  const callers = new Map<string, string>();
+  for (const principal of wanted) callers.set((await fixture.admit({ principal, isFair })).id, principal);
+  return callers;
+}
+
+/** Whose jobs are claimed, a letter each. */
+async function claim(source: JobSource, callers: ReadonlyMap<string, string>, most = 16): Promise<string> {
+  const claimed = await source.claim(most, aToken());
+  return claimed.map(({ lease }) => callers.get(lease.id) ?? "?").join("");
+}
+
+describe("A fair queue", () => {
+  test("serves its callers in turn, however many jobs one of them has waiting", async () => {
+    const fixture = await startStore();
+    const callers = await admitAll(fixture, ["a", "a", "a", "a", "a", "a", "b", "b", "c"]);
+
+    const order = await claim(await fixture.source(), callers);
+
+    // Whose turn is first among equals is open; that nobody waits for a's backlog is not.
+    expect(Array.from(order.slice(0, 3)).toSorted().join("")).toBe("abc");
+    expect(Array.from(order.slice(3, 5)).toSorted().join("")).toBe("ab");
+    expect(order.slice(5)).toBe("aaaa");
+  });
+
+  test("keeps each caller's own order", async () => {
+    const fixture = await startStore();
+    const callers = await admitAll(fixture, ["a", "a", "a", "b", "b", "b"]);
+    const source = await fixture.source();
+
+    const claimed = (await source.claim(16, aToken())).map(({ lease }) => lease.id);
+
+    for (const caller of ["a", "b"]) {
+      const own = [...callers].filter(([, owner]) => owner === caller).map(([id]) => id);
+      expect(claimed.filter((id) => callers.get(id) === caller)).toEqual(own);
+    }
+  });
+
+  test("gives who comes late neither what was missed nor the last place", async () => {
+    const fixture = await startStore();
+    const early = await admitAll(
+      fixture,
+      Array.from({ length: 20 }, () => "a"),
+    );
+    const source = await fixture.source();
+    await claim(source, early, 10);
+    const late = await admitAll(fixture, ["b", "b", "b", "b"]);
+
+    const order = await claim(source, new Map([...early, ...late]), 8);
+
+    expect(Array.from(order).toSorted().join("")).toBe("aaaabbbb");
+  });
+
+  test("leaves the order of a queue that is not as it was", async () => {
+    const fixture = await startStore();
+    const callers = await admitAll(fixture, ["a", "a", "a", "b", "a"], false);
+
+    expect(await claim(await fixture.source(), callers)).toBe("aaaba");
+  });
+
+  test("keeps nothing of its callers for longer than their jobs may wait, nor after nothing waited", async () => {
+    const fixture = await startStore();
+    const key = fixture.keys.fair(0, "build");
+    const callers = await admitAll(fixture, ["a", "b", "a"]);
+    expect(await fixture.client.hlen(key)).toBe(2);
+    expect(await fixture.client.pttl(key)).toBeGreaterThan(3_500_000);
+    expect(await fixture.client.pttl(key)).toBeLessThanOrEqual(3_602_000);
+
+    await claim(await fixture.source(), callers);
+    await fixture.admit({ principal: "c", isFair: true });
+
+    expect(await fixture.client.hlen(key)).toBe(1);
   });
 });

@@ -1,4 +1,4 @@
-/** The protocol page: its examples run as they stand there, and its Redis user is enough for a runner, and not for more. */
+/** The protocol page: its examples run as they stand there, and its Redis user is the one that is printed. */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 
 import { SIGNED_JOB } from "../../../src/rpc/examples.ts";
-import { aToken, expectNoFaults, startStore } from "../../support/store.ts";
+import { runnerUser, toAclLine } from "../../../src/store/redis-acl.ts";
+import { expectNoFaults, startStore } from "../../support/store.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 
@@ -49,51 +50,11 @@ describe("The protocol page", () => {
     await expectNoFaults(fixture);
   });
 
-  test.each([1, 4])("names a Redis user that serves a runner on %i shards, and can not admit", async (shards) => {
-    const fixture = await startStore({ shards }, { port: true });
-    const [rules = ""] = await blocks("acl");
-    await fixture.client.call("ACL", "SETUSER", "build-1", ">pw", ...rules.trim().split(/\s+/u));
-    const url = `redis://build-1:pw@127.0.0.1:${fixture.redis.port}`;
-    const source = await fixture.source({ url });
-    const failed = await fixture.running(source, { maxAttempts: 2 });
-    await source.append(failed, [{ attempt: 1, seq: 1, time_ms: 1, stream: "stdout", text: "x" }]);
-    expect(await source.renew([failed])).toEqual([{ outcome: "renewed", isCancelling: false }]);
-    expect(await source.finish(failed, { status: "failed", code: 1, isRetryable: true })).toMatchObject({
-      state: "pending",
-    });
-    await fixture.store.jobs.cancel(failed.id, {}, "x");
-    const released = await fixture.running(source);
-    expect(await source.release(released)).toBe("released");
-    const [again] = await source.claim(1, aToken());
-    await fixture.store.jobs.cancel(released.id, {}, "x");
-    expect(
-      await source.finish(again?.lease ?? released, { status: "cancelled", code: 0, isRetryable: true }),
-    ).toMatchObject({ state: "cancelled" });
-    const delayed = await fixture.admit({ queue: "build-1" });
-    await fixture.client.hset(fixture.keys.job(delayed.id), "expires_at", 1);
-    expect(await source.claim(1, aToken())).toEqual([]);
-    expect(await fixture.store.jobs.head(delayed.id)).toMatchObject({ state: "expired" });
-    expect(await source.heartbeat({ running: 0, isDraining: true })).toBe("ok");
-    await source.detach();
-    await expectNoFaults(fixture);
+  test("shows the Redis user of a runner that doctor prints", async () => {
+    const [shown = ""] = await blocks("acl");
+    const scope = { url: "redis://127.0.0.1", prefix: "horus" };
+    const user = runnerUser(scope, { name: "build-1", groups: ["build"] });
 
-    const asRunner = await fixture.another({ url }).catch((error: unknown) => error);
-    expect(asRunner).toMatchObject({ name: "unavailable", data: { reason: "not_permitted" } });
-    const user = fixture.redis.client();
-    await user.auth("build-1", "pw");
-    const { keys } = fixture;
-    for (const command of [
-      ["ZADD", keys.of(0, "jobs"), "1", "x"],
-      ["INCR", keys.of(0, "seq")],
-      ["SREM", keys.of(0, "revoked"), "x"],
-      ["HSET", keys.of(0, "runners"), "x", "{}"],
-      ["HSET", keys.of(0, "names"), "x", "1"],
-      ["HSET", "horus:meta", "identity", "x"],
-      ["ZADD", keys.queue(0, "other"), "1", "x"],
-      ["ZRANGE", keys.queue(0, "other"), "0", "-1"],
-    ] as const) {
-      const [name, ...args] = command;
-      await expect(user.call(name, ...args)).rejects.toThrow(/NOPERM/u);
-    }
+    expect(shown.trim().split(/\s+/u)).toEqual(toAclLine(user).split(" "));
   });
 });

@@ -12,6 +12,7 @@ import {
   aToken,
   expectNoFaults,
   type Fixture,
+  nowSeconds,
   startStore,
 } from "../../support/store.ts";
 
@@ -33,6 +34,19 @@ async function markRemoving({ client, keys }: Fixture, sinceMs: number): Promise
   const stored = (await client.hget(keys.of(0, "runners"), "build-1")) ?? "";
   await client.hset(keys.of(0, "runners"), "build-1", stored.replace(/\}$/u, `,"removing_ms":${sinceMs}}`));
 }
+
+describe("The window of a registration", () => {
+  test("is judged by Redis' clock, 30 s wider at both ends", async () => {
+    const { store } = await startStore();
+    const now = nowSeconds();
+    const outcomeOf = async (iat: number, exp: number) => store.runners.register(aRegistration({ iat, exp }), "{}");
+
+    expect(await outcomeOf(now + 29, now + 100)).toEqual({ outcome: "same" });
+    expect(await outcomeOf(now - 100, now - 27)).toEqual({ outcome: "same" });
+    expect(await outcomeOf(now + 40, now + 100)).toEqual({ outcome: "stale", now: A_NUMBER });
+    expect(await outcomeOf(now - 100, now - 31)).toEqual({ outcome: "stale", now: A_NUMBER });
+  });
+});
 
 describe.each([1, 4])("The registry on %i shards", (shards) => {
   test("keeps a registration as it was signed", async () => {
@@ -67,7 +81,7 @@ describe.each([1, 4])("The registry on %i shards", (shards) => {
       (await runners.register(aRegistration(wanted), "{}")).outcome;
 
     expect(await outcome(first.body)).toBe("new");
-    expect(await outcome({ ...first.body, groups: ["h", "g"], iat: 5, exp: 6 })).toBe("same");
+    expect(await outcome({ ...first.body, groups: ["h", "g"], iat: first.body.iat - 5 })).toBe("same");
     expect(await outcome({ ...first.body, groups: ["g", "i"] })).toBe("replaced");
     expect(await outcome({ ...first.body, slots: 9, groups: ["g", "i"] })).toBe("replaced");
     expect(await outcome({ ...first.body, key: "ed25519:other" })).toBe("conflict");

@@ -76,6 +76,19 @@ describe.each([1, 4])("A revoked key on %i shards", (shards) => {
     expect(await store.replay.claimNonce(call)).toEqual({ outcome: "fresh" });
   });
 
+  test("is found by its jobs that wait or run, among many that have none", async () => {
+    const fixture = await startStore({ shards });
+    const { revocations } = fixture.store;
+    const asked = ["ed25519:waits", ...Array.from({ length: 250 }, (_, index) => `ed25519:${index}`), "ed25519:runs"];
+    expect(await revocations.findWithJobs(asked)).toEqual([]);
+    expect(await revocations.findWithJobs([])).toEqual([]);
+
+    await fixture.running(await fixture.source(), { signers: ["ed25519:runs"] });
+    await fixture.admit({ signers: ["ed25519:waits", "ed25519:other"] });
+
+    expect((await revocations.findWithJobs(asked)).toSorted()).toEqual(["ed25519:runs", "ed25519:waits"]);
+  });
+
   test("takes its pending jobs along, and the running ones when asked", async () => {
     const fixture = await startStore({ shards });
     const { store } = fixture;

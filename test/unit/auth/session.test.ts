@@ -22,6 +22,8 @@ interface Stage {
   /** Keys that another supervisor revoked. */
   readonly revoked: Set<string>;
   nowMs: number;
+  /** How far the wall clock was set back. */
+  setBackMs: number;
 }
 
 function aStage({
@@ -30,7 +32,8 @@ function aStage({
 }: { readonly keys?: readonly EnrolledKey[]; readonly nonce?: NonceOutcome } = {}): Stage {
   const claims: Stage["claims"] = [];
   const revoked = new Set<string>();
-  const now = (): number => stage.nowMs;
+  const now = (): number => stage.nowMs - stage.setBackMs;
+  const monotonicMs = (): number => stage.nowMs - START_MS;
   const keyring = new Keyring(keys, now);
   const authenticator = createAuthenticator({
     identity: supervisorA,
@@ -50,8 +53,8 @@ function aStage({
       return revoked.has(key);
     },
   };
-  const sessions = new Sessions({ authenticator, revocations, lifetimeMs: LIFETIME_MS, now });
-  const stage: Stage = { sessions, keyring, claims, revoked, nowMs: START_MS };
+  const sessions = new Sessions({ authenticator, revocations, lifetimeMs: LIFETIME_MS, now, monotonicMs });
+  const stage: Stage = { sessions, keyring, claims, revoked, nowMs: START_MS, setBackMs: 0 };
   return stage;
 }
 
@@ -120,6 +123,7 @@ describe("A challenge", () => {
       "too old",
       async (stage, _connection, given) => {
         stage.nowMs += 60_001;
+        stage.setBackMs += 60_001;
         return given;
       },
     ],
@@ -256,6 +260,14 @@ describe("A bound connection", () => {
 
   test.each<readonly [string, (stage: Stage) => void, (stage: Stage) => void]>([
     ["15 minutes are over", (stage) => (stage.nowMs += LIFETIME_MS), (stage) => (stage.nowMs -= LIFETIME_MS)],
+    [
+      "15 minutes are over, though the clock was set back",
+      (stage) => {
+        stage.nowMs += LIFETIME_MS;
+        stage.setBackMs += LIFETIME_MS;
+      },
+      (stage) => (stage.nowMs -= LIFETIME_MS),
+    ],
     [
       "the key is taken out of the keyring",
       (stage) => void stage.keyring.replace([]),

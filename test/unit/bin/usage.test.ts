@@ -1,4 +1,5 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -26,11 +27,16 @@ async function usage(argv: readonly string[], input?: string): Promise<Ran> {
 describe("a wrong command line", () => {
   test.each<[string, readonly string[], string]>([
     ["an unknown command", ["frobnicate"], '"frobnicate" is no command. There are: init, keygen, keys list,'],
+    ["a misspelt command", ["submti"], '"submti" is no command (did you mean "submit"?).'],
     ["an unknown command of a noun", ["job", "frob"], '"job frob" is no command. There are: job get, job list,'],
     ["a noun without a command", ["runner"], '"supervisor runner" needs a command. There are: runner start,'],
     ["an option before the command", ["--port", "80", "openrpc"], "The command comes first: supervisor openrpc …"],
     ["an unknown option", ["openrpc", "--bogus"], "Unknown option '--bogus'. There is help: supervisor openrpc --help"],
-    ["an unknown option of the program", ["--prot", "80"], "Unknown option '--prot'. There is help: supervisor --help"],
+    [
+      "an unknown option of the program",
+      ["--prot", "80"],
+      "Unknown option '--prot' (did you mean --port?). There is help",
+    ],
     ["an option without its value", ["keygen", "--out"], "Option '--out <value>' argument missing."],
     ["a value that looks like an option", ["submit", "--payload", "-x"], "use '--payload=-XYZ'"],
     ["a switch with a value", ["openrpc", "--json=yes"], "Unknown option '--json'"],
@@ -43,7 +49,11 @@ describe("a wrong command line", () => {
     ["a job without a runner", ["submit", "--payload", "x"], "--runner is missing"],
     ["no payload at all", ["submit", "--runner", "demo"], "No payload: name a file, give --payload, or pipe it in."],
     ["two payloads", ["submit", "a.sh", "--runner", "demo", "--payload", "x"], "Give a file or --payload, not both."],
-    ["a payload file that is not there", ["submit", "/nowhere/a.sh", "--runner", "demo"], '"/nowhere/a.sh" can not be'],
+    [
+      "a payload file that is not there",
+      ["submit", "/nowhere/a.sh", "--runner", "demo"],
+      "/nowhere/a.sh: no such file. Name one that is there, give --payload,",
+    ],
     ["a runner without executors", ["runner", "start", "demo"], 'What should jobs run with? --exec "bash -s", or'],
     ["a state that is none", ["job", "list", "--state", "done"], '--state "done" is none of pending, running'],
     ["a scheme that is none", ["whoami", "--to", "ftp://host"], '--to "ftp://host": not supported. Use a URL'],
@@ -165,6 +175,40 @@ describe("where nobody answers", () => {
 
     expect(code).toBe(1);
     expect(stderr).toMatch(/http:\/\/nowhere\.invalid can not be reached \([A-Z_]+\)\. Name another/u);
+  });
+
+  test("a port that does not speak HTTP is said plainly, whether it talks or hangs up", async () => {
+    for (const words of ["+PONG\r\n", ""]) {
+      const server = createServer((socket) =>
+        socket.on("error", () => undefined).once("data", () => socket.end(words)),
+      );
+      await new Promise<void>((resolve) => {
+        server.listen(0, "127.0.0.1", resolve);
+      });
+      const address = server.address();
+      const to = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
+
+      const { code, stderr } = await runLine(["job", "list", "--to", to, "--data-dir", directory]);
+
+      server.close();
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/no supervisor.*Name the supervisor's URL with --to/u);
+    }
+  });
+
+  test("a misspelt variable is named with the one that was meant, and others' are left alone", async () => {
+    const env = { SUPERVISOR_REDIS_ULR: "secret", SUPERVISOR_PORT: "80", SUPERVISOR_PROCESS_NAME: "x" };
+
+    const { code, stderr } = await runLine(["openrpc"], { env });
+
+    expect(code).toBe(0);
+    expect(stderr.trimEnd().split("\n")).toEqual([
+      expect.stringContaining(
+        "warning: SUPERVISOR_REDIS_ULR is not read by anything (did you mean SUPERVISOR_REDIS_URL?)",
+      ),
+      expect.stringContaining("warning: SUPERVISOR_PORT is not read by anything (did you mean SUPERVISOR_HTTP_PORT?)"),
+    ]);
+    expect(stderr).not.toContain("secret");
   });
 
   test("a Mycelium daemon that is away is said at once", async () => {

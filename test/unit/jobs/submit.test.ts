@@ -59,6 +59,8 @@ function aSubmit({
       maxLifetimeSeconds: 3600,
       maxQueueJobs: 5,
       maxQueueBytes: 50,
+      maxPrincipalJobs: 5,
+      maxPrincipalBytes: 50,
       ...limits,
     },
     verifySignatures: async ({ job }) => ({
@@ -70,6 +72,7 @@ function aSubmit({
       signatures: SIGNED_JOB.signatures,
     }),
     requirementsFor: (runner) => requirements[runner] ?? [],
+    isFair: (queue) => queue === "build",
     keyLimit: () => waitMs,
     durability: () => "everysec",
     now: () => 1_790_000_030_000,
@@ -119,6 +122,7 @@ describe("createSubmit()", () => {
       maxAttempts: 1,
       onLoss: "retry",
       contextId: "demo",
+      isFair: true,
     });
   });
 
@@ -292,9 +296,12 @@ describe("createSubmit()", () => {
         maxLifetimeSeconds: 3600,
         maxQueueJobs: 5,
         maxQueueBytes: 50,
+        maxPrincipalJobs: 5,
+        maxPrincipalBytes: 50,
       },
       verifySignatures: async () => Promise.reject(new SupervisorError("unauthenticated")),
       requirementsFor: () => [],
+      isFair: () => false,
       keyLimit: () => 0,
       durability: () => "everysec",
       now: () => 0,

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 
 import { CursorSealer } from "../../../src/auth/cursor.ts";
+import type { Caller } from "../../../src/auth/policy.ts";
 import { SupervisorError } from "../../../src/errors.ts";
 import type { CallContext } from "../../../src/rpc/context.ts";
 import { EXAMPLE_KEYS } from "../../../src/rpc/examples.ts";
@@ -30,6 +31,7 @@ async function unused(): Promise<never> {
 
 function aStore(entries: readonly LogEntry[]): JobStore {
   return {
+    count: unused,
     admit: unused,
     get: unused,
     list: unused,
@@ -64,9 +66,13 @@ function aContext(maxAnswerBytes: number): CallContext {
   };
 }
 
-function handlersOf(jobs: JobStore): ReturnType<typeof createJobHandlers> {
+function handlersOf(
+  jobs: JobStore,
+  callerOf: () => Promise<Caller | undefined> = unused,
+): ReturnType<typeof createJobHandlers> {
   return createJobHandlers({
     jobs,
+    sessions: { callerOf },
     cursors: new CursorSealer(new Uint8Array(32)),
     submit: async () => Promise.reject(new Error("not asked for")),
   });
@@ -95,6 +101,42 @@ describe("get_job_logs", () => {
     const { get_job_logs: getJobLogs } = handlersOf(aStore(lines(2, 1000)));
 
     await expect(getJobLogs({ id: ID }, aContext(100))).resolves.toMatchObject({ next: 1, done: false });
+  });
+});
+
+describe("A call that waits", () => {
+  const caller = { key: EXAMPLE_KEYS.caller, name: "a", principal: "alice", runners: [] };
+  /** Pending for ever; every look is followed by a hint. */
+  const store: JobStore = {
+    ...aStore([]),
+    head: async () => aHead({ state: "pending" }),
+    onChange: (_id, ring) => {
+      const timer = setInterval(ring, 5);
+      return () => clearInterval(timer);
+    },
+  };
+
+  test.each(["wait_job", "get_job_logs"] as const)("%s ends as soon as its caller's rights have", async (method) => {
+    const roles = [["submitter"], ["submitter"], undefined] as const;
+    for (const [last, name] of [
+      [roles, "unauthenticated"],
+      [[["submitter"], ["admin"]], "forbidden"],
+    ] as const) {
+      const present = last.values();
+      const handlers = handlersOf(store, async () => {
+        const { value } = present.next();
+        return value === undefined ? undefined : { ...caller, roles: value };
+      });
+      const wait = handlers[method]({ id: ID, wait_ms: 20_000 }, aContext(8000));
+
+      await expect(wait).rejects.toMatchObject({ name });
+    }
+  });
+
+  test("asks for rights only when it looks again", async () => {
+    const { wait_job: waitJob } = handlersOf(aStore([]), unused);
+
+    await expect(waitJob({ id: ID, wait_ms: 20_000 }, aContext(8000))).resolves.toMatchObject({ state: "completed" });
   });
 });
 

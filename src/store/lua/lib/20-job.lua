@@ -78,10 +78,17 @@ local function publish_change(id)
   redis.call('PUBLISH', PREFIX .. 'events', id)
 end
 
-local function add_bytes(queue, bytes)
-  if redis.call('HINCRBY', BASE .. 'bytes', queue, int(bytes)) <= 0 then
-    redis.call('HDEL', BASE .. 'bytes', queue)
+local function add_waiting(field, by)
+  if redis.call('HINCRBY', BASE .. 'bytes', field, int(by)) <= 0 then
+    redis.call('HDEL', BASE .. 'bytes', field)
   end
+end
+
+-- What waits, by queue in bytes and by owner in jobs ('@<owner>') and bytes ('#<owner>'); nothing where nothing waits.
+local function count_waiting(job, sign)
+  add_waiting(job.queue, sign * tonumber(job.bytes))
+  add_waiting('@' .. job.owner, sign)
+  add_waiting('#' .. job.owner, sign * tonumber(job.bytes))
 end
 
 -- Takes a pending job out of everything that knows it as pending.
@@ -89,7 +96,7 @@ local function leave_pending(job)
   redis.call('ZREM', BASE .. 'q:' .. job.queue, job.id)
   redis.call('ZREM', BASE .. 'delayed:' .. job.queue, job.id)
   redis.call('ZREM', BASE .. 'expiry', job.id)
-  add_bytes(job.queue, -tonumber(job.bytes))
+  count_waiting(job, -1)
 end
 
 -- Puts an id where pending jobs wait: in its queue at its kept score, or until ready_ms among the delayed.
@@ -101,7 +108,7 @@ local function wait_in_queue(job, ready_ms)
     redis.call('PUBLISH', PREFIX .. 'hint:' .. job.queue, '')
   end
   redis.call('ZADD', BASE .. 'expiry', int(tonumber(job.expires_at) * 1000), job.id)
-  add_bytes(job.queue, tonumber(job.bytes))
+  count_waiting(job, 1)
 end
 
 -- running -> pending: the attempt is over, its number stays, its place in the order stays.

@@ -1,0 +1,12 @@
+/** `supervisor grafana`: the dashboard for `GET /metrics`. */
+import { dashboard } from "../../src/dashboard.ts";
+import type { Command } from "../command.ts";
+
+export const grafana: Command = {
+  options: [],
+  examples: ["supervisor grafana > dashboard.json"],
+  async run({ terminal }) {
+    terminal.out(`${JSON.stringify(dashboard(), undefined, 2)}\n`);
+    return 0;
+  },
+};

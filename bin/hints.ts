@@ -1,0 +1,64 @@
+/** What to do about a refusal of the supervisor: one sentence or two for each code of the error table. */
+import { RpcError } from "../src/client/rpc-error.ts";
+import { type ErrorName, ERRORS } from "../src/errors.ts";
+
+const VERSIONS = "Are client and supervisor of one version? supervisor --version on both machines tells";
+
+const HINTS: Readonly<Record<ErrorName, string>> = {
+  parse: `${VERSIONS}; or something on the way changes what is sent.`,
+  invalidRequest: `${VERSIONS}; or something on the way changes what is sent.`,
+  methodNotFound: `${VERSIONS}.`,
+  invalidParams: `Mend the value that is named. Where it looks right: ${lowerFirst(VERSIONS)}.`,
+  internal: "The supervisor's log says more, under the request id where one is named.",
+  unauthenticated: "Is this key in the supervisor's keys.toml, and not revoked or expired? --key names another.",
+  stale: "Set the clocks, with NTP on both machines.",
+  forbidden: "What this key may do: supervisor whoami; which runners there are: supervisor runner list.",
+  notFound: "Jobs that this key may see: supervisor job list.",
+  replay:
+    "The same call came before and may have been carried out: look (supervisor job list), then give the command again.",
+  wrongAudience:
+    "Another supervisor answers there than the one that is pinned: see --supervisor and known_supervisors.",
+  conflict: "Leave out --id, or give a new one.",
+  wrongState: "Look how it stands now: supervisor job get ID, or supervisor runner status NAME.",
+  tooLarge:
+    "Send less, or raise the limit that is named in the supervisor's settings (mycelium.toml.example has them all).",
+  tooMany:
+    "Try again later (retry_after_ms says when, where it is known), or raise the limit that is named: rate is the key's in " +
+    "keys.toml, the others are the supervisor's settings.",
+  unavailable:
+    "The supervisor runs, but its Redis does not serve it: see supervisor doctor and the log there. The same command again " +
+    "is safe for everything but a new job: for that, look first whether it arrived (supervisor job list).",
+};
+
+const BY_CODE: ReadonlyMap<number, string> = new Map(
+  Object.entries(ERRORS).map(([name, { code }]) => [code, new Map(Object.entries(HINTS)).get(name) ?? ""]),
+);
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+/** A refusal as one line, with what to do about it; a code of another server stands without. */
+export function refusalText({ code, message, data }: RpcError, hint = BY_CODE.get(code)): string {
+  const details = data === undefined ? "" : ` ${JSON.stringify(data)}`;
+  return `the supervisor answered ${code}: ${message}${details}${hint === undefined ? "" : `. ${hint}`}`;
+}
+
+/** A refusal whose meaning the command knows better than the table does. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+}
+
+/**
+ * A job was refused: says what may be behind `forbidden`, which tells nobody whether a runner exists. Other errors stay as
+ * they are.
+ */
+export function explainJobRefusal(error: unknown, runner: string): unknown {
+  if (!(error instanceof RpcError) || error.code !== ERRORS.forbidden.code) return error;
+  const hint =
+    error.data === undefined
+      ? `Either no runner or group "${runner}" is registered (supervisor runner list; then supervisor runner start ${runner}, ` +
+        `or register ${runner}), or this key may not send to it (supervisor whoami; then roles and runners in the supervisor's keys.toml).`
+      : "Let others sign: supervisor submit --sign-only --out FILE, then supervisor cosign FILE, then supervisor submit --signed FILE.";
+  return new RefusedError(refusalText(error, hint), { cause: error });
+}

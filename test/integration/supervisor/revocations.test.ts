@@ -1,0 +1,187 @@
+/** Revocations that could not be carried out at their moment, and calls that wait when one comes. */
+import { afterEach, describe, expect, test } from "vitest";
+
+import type { JobHead } from "../../../src/jobs/job.ts";
+import { createRedisJobSource } from "../../../src/store/redis-source.ts";
+import { aCall, aCreateJob } from "../../support/calls.ts";
+import { type KeyWish, type Node, startNode, testSigner } from "../../support/node.ts";
+import { startRedis, type TestRedis } from "../../support/redis.ts";
+import { registerRunner } from "../../support/registration.ts";
+import { aToken, QUIET } from "../../support/store.ts";
+import { waitUntil } from "../../support/wait.ts";
+
+const OTHERS: Readonly<Record<string, KeyWish>> = { ops: { roles: ["registrar"] }, root: { roles: ["admin"] } };
+const ALICE: KeyWish = { roles: ["submitter"] };
+const alice = testSigner("alice");
+const nodes: Node[] = [];
+
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await node[Symbol.asyncDispose]();
+});
+
+/** A supervisor whose file has this entry for alice, or none; with its audit lines about revocations. */
+async function aNode(redis: TestRedis, entry: KeyWish | undefined): Promise<Node & { readonly revocations: string[] }> {
+  const revocations: string[] = [];
+  const node = await startNode({
+    keys: entry === undefined ? OTHERS : { ...OTHERS, alice: entry },
+    redis,
+    keyringCheckMs: 50,
+    onLog: (line) => {
+      if (line.includes('"what":"revocation"')) revocations.push(line);
+    },
+  });
+  nodes.push(node);
+  return Object.assign(node, { revocations });
+}
+
+async function stop(node: Node): Promise<void> {
+  nodes.splice(nodes.indexOf(node), 1);
+  await node[Symbol.asyncDispose]();
+}
+
+async function aWaitingJob(node: Node): Promise<string> {
+  const message = await aCreateJob(alice, { supervisor: node.identity });
+  expect(await node.send(message)).toMatchObject({ result: { state: "pending" } });
+  return message.params.job.id;
+}
+
+/** Claims what waits, as the runner `build`. */
+async function claim(node: Node): Promise<readonly string[]> {
+  const runner = { name: "build", groups: [] };
+  const source = createRedisJobSource({ url: node.redis.url, prefix: "horus", runner, log: QUIET, now: Date.now });
+  await source.start();
+  const jobs = await source.claim(10, aToken());
+  await source.stop();
+  return jobs.map(({ lease }) => lease.id);
+}
+
+async function untilCancelled(node: Node, id: string): Promise<JobHead | undefined> {
+  await waitUntil(async () => (await node.store.jobs.head(id))?.state === "cancelled");
+  return node.store.jobs.head(id);
+}
+
+async function isRevoked(node: Node): Promise<boolean> {
+  return node.store.revocations.isRevoked(alice.publicKey);
+}
+
+/** Revokes alice in one node's keyring, as a changed file would. */
+function revokeAlice(node: Node): void {
+  const keys = node.keyring.all();
+  const entry = keys.find(({ name }) => name === "alice");
+  if (entry === undefined) throw new Error("alice is not enrolled");
+  node.keyring.replace([...keys.filter((key) => key !== entry), { ...entry, revokedAtMs: 1 }]);
+}
+
+describe("A revocation while Redis is away", () => {
+  test("is carried out once Redis is back, with one line for the failure and one for the end", async () => {
+    const redis = await startRedis({ aof: "always" });
+    const node = await aNode(redis, ALICE);
+    await registerRunner(node, "build");
+    const id = await aWaitingJob(node);
+
+    await redis.kill("SIGKILL");
+    revokeAlice(node);
+    await waitUntil(() => node.revocations.length === 1);
+    await redis.restart();
+    await waitUntil(() => node.store.health().isUp);
+
+    expect(await untilCancelled(node, id)).toMatchObject({ reason: "revoked" });
+    await waitUntil(() => node.revocations.length === 2);
+    await stop(node);
+    expect(node.revocations).toEqual([
+      expect.stringContaining('"outcome":"failed"'),
+      expect.stringMatching(/"outcome":"done","cancelled":1/u),
+    ]);
+  });
+});
+
+describe("A key revoked in keys.toml while no supervisor ran", () => {
+  test("has its waiting jobs cancelled at the start, and its running ones left alone; once", async () => {
+    const redis = await startRedis();
+    const first = await aNode(redis, ALICE);
+    await registerRunner(first, "build");
+    const running = await aWaitingJob(first);
+    expect(await claim(first)).toEqual([running]);
+    const waiting = await aWaitingJob(first);
+    await stop(first);
+
+    const second = await aNode(redis, { ...ALICE, revokedAtMs: 1 });
+    expect(await untilCancelled(second, waiting)).toMatchObject({ reason: "revoked" });
+    expect(await isRevoked(second)).toBe(true);
+    await stop(second);
+    const third = await aNode(redis, { ...ALICE, revokedAtMs: 1 });
+    expect(await third.store.jobs.head(running)).toMatchObject({ state: "running", isCancelling: false });
+    await stop(third);
+
+    expect(second.revocations).toEqual([expect.stringMatching(/"outcome":"done","cancelled":1/u)]);
+    expect(third.revocations).toEqual([]);
+  });
+
+  test("has its running jobs stopped where the file says so", async () => {
+    const redis = await startRedis();
+    const first = await aNode(redis, ALICE);
+    await registerRunner(first, "build");
+    const id = await aWaitingJob(first);
+    expect(await claim(first)).toEqual([id]);
+    await stop(first);
+
+    const second = await aNode(redis, { ...ALICE, revokedAtMs: 1, cancelRunning: true });
+
+    await waitUntil(async () => (await second.store.jobs.head(id))?.isCancelling === true);
+  });
+});
+
+describe("A key taken out of keys.toml", () => {
+  test.each(["while no supervisor ran", "while one ran"])("%s is revoked, with its waiting jobs", async (when) => {
+    const redis = await startRedis();
+    const first = await aNode(redis, ALICE);
+    await registerRunner(first, "build");
+    const id = await aWaitingJob(first);
+    // All supervisors have agreed on the file.
+    await waitUntil(async () => (await first.store.keyrings.readEnrolled()).includes(alice.publicKey));
+    if (when === "while one ran") first.keyring.replace(first.keyring.all().filter(({ name }) => name !== "alice"));
+    else await stop(first);
+
+    const node = when === "while one ran" ? first : await aNode(redis, undefined);
+
+    expect(await untilCancelled(node, id)).toMatchObject({ reason: "revoked" });
+    expect(await isRevoked(node)).toBe(true);
+    await waitUntil(async () => !(await node.store.keyrings.readEnrolled()).includes(alice.publicKey));
+    await stop(node);
+    expect(node.revocations).toEqual([expect.stringMatching(/"outcome":"done","cancelled":1/u)]);
+  });
+
+  test("is not taken for removed while another supervisor's file has it", async () => {
+    const redis = await startRedis();
+    const first = await aNode(redis, ALICE);
+    await registerRunner(first, "build");
+    const id = await aWaitingJob(first);
+    await waitUntil(async () => (await first.store.keyrings.readEnrolled()).includes(alice.publicKey));
+
+    const second = await aNode(redis, undefined);
+    await waitUntil(() => !first.supervisor.readiness().ready && !second.supervisor.readiness().ready);
+    expect(await isRevoked(second)).toBe(false);
+    expect(await second.store.jobs.head(id)).toMatchObject({ state: "pending" });
+
+    await stop(first);
+    expect(await untilCancelled(second, id)).toMatchObject({ reason: "revoked" });
+  });
+});
+
+describe("A wait that is in flight when its key is revoked", () => {
+  test.each(["wait_job", "get_job_logs"])("ends %s as unauthenticated, at any supervisor", async (method) => {
+    const redis = await startRedis();
+    const [here, there] = [await aNode(redis, ALICE), await aNode(redis, ALICE)];
+    await registerRunner(here, "build");
+    const id = await aWaitingJob(here);
+    const waits = [here, there].map(async (node) =>
+      node.send(await aCall(method, { id, wait_ms: 20_000 }, { aud: node.identity, signer: alice })),
+    );
+    // Both are at their wait: their nonces are used up.
+    await waitUntil(async () => (await redis.client().keys("*:nonce:*")).length >= 3);
+
+    revokeAlice(here);
+
+    for (const answer of await Promise.all(waits)) expect(answer).toMatchObject({ error: { code: -32_001 } });
+  });
+});
