@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -13,17 +12,29 @@ import { RunningProcess, runProcess } from "../support/process.ts";
 let copy = "";
 /** Where the demo makes its directory; nothing else is in there. */
 let temporary = "";
-/** Takes the port that the demo would like to have, unless somebody has it already. */
-let taker: Server | undefined;
+/** Holds the port that the demo would like to have; as soon as nobody else does, another checkout's test for one. */
+const taker: Server = createServer();
+/** Between two tries, in ms. */
+const AGAIN_MS = 50;
+let retry: NodeJS.Timeout | undefined;
+function listen(): void {
+  taker.listen(8080, "127.0.0.1");
+}
 beforeAll(async () => {
   copy = await copyCheckout();
   temporary = await mkdtemp(join(tmpdir(), "horus-quickstart-"));
-  taker = createServer().listen(8080, "127.0.0.1");
-  taker.on("error", () => undefined);
-  await Promise.race([once(taker, "listening"), once(taker, "error")]);
+  await new Promise<void>((resolve) => {
+    taker.once("listening", resolve);
+    taker.on("error", () => {
+      resolve();
+      retry = setTimeout(listen, AGAIN_MS);
+    });
+    listen();
+  });
 });
 afterAll(async () => {
-  taker?.close();
+  clearTimeout(retry);
+  taker.close();
   await rm(copy, { recursive: true, force: true });
   await rm(temporary, { recursive: true, force: true });
 });
