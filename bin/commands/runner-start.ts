@@ -4,13 +4,14 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import type { Config } from "../../src/config.ts";
 import { CarrierError } from "../../src/errors.ts";
 import type { Log } from "../../src/log.ts";
-import type { AllowList, Executor, Runner } from "../../src/runner/index.ts";
+import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner } from "../../src/runner/index.ts";
 import { createRedisJobSource } from "../../src/store/redis-source.ts";
 import type { Command, CommandInput } from "../command.ts";
 import { configOf, settingOptions } from "../config.ts";
 import { type CommandConnection, CONNECTION_OPTIONS, withConnection } from "../connection.ts";
 import { NotRunningError } from "../impatient-dialer.ts";
 import { terminalLog } from "../log.ts";
+import { startPatiently } from "../patient-start.ts";
 import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
 import { type Terminal, untilStopped } from "../terminal.ts";
 import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
@@ -89,10 +90,12 @@ interface Watch {
 }
 
 async function runUntilStopped(runner: Runner, { terminal, log, name, removed }: Watch): Promise<void> {
-  await runner.start();
+  const stop = AbortSignal.any([terminal.stop, removed]);
+  if (!(await startPatiently(runner, log, stop))) return;
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
-  await untilStopped({ stop: AbortSignal.any([terminal.stop, removed]) });
-  log.info({ event: "runner_draining", running: runner.running }, "draining: takes nothing new, ends what runs");
+  await untilStopped({ stop });
+  const draining = { event: "runner_draining", running: runner.running, deadline_ms: DEFAULT_LIMITS.graceMs };
+  log.info(draining, "draining: takes nothing new; what runs at the deadline is ended and given back");
   await runner.drain("stopping");
   removed.throwIfAborted();
 }

@@ -7,10 +7,13 @@ import type { Attached, JobSource, RunnerHello } from "./source.ts";
 export class RunnerError extends Error {
   override readonly name = "RunnerError";
   readonly outcome: Exclude<Attached["outcome"], "attached">;
+  /** Where the name is taken: how long ago the other process was heard of, in ms. */
+  readonly heartbeatAgeMs: number | undefined;
 
-  constructor(message: string, outcome: RunnerError["outcome"]) {
+  constructor(message: string, refused: Exclude<Attached, { outcome: "attached" }>) {
     super(message);
-    this.outcome = outcome;
+    this.outcome = refused.outcome;
+    this.heartbeatAgeMs = refused.outcome === "taken" ? refused.heartbeatAgeMs : undefined;
   }
 }
 
@@ -31,7 +34,7 @@ export function toHello(runner: {
 export async function attach(source: Pick<JobSource, "attach" | "leaseMs">, hello: RunnerHello): Promise<void> {
   const attached = await source.attach(hello);
   if (attached.outcome !== "attached") {
-    throw new RunnerError(`Runner "${hello.name}" ${explain(attached, hello, source.leaseMs)}`, attached.outcome);
+    throw new RunnerError(`Runner "${hello.name}" ${explain(attached, hello, source.leaseMs)}`, attached);
   }
 }
 

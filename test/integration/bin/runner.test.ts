@@ -1,7 +1,7 @@
 import { access, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
 import { freePort } from "../../support/redis.ts";
@@ -14,6 +14,16 @@ beforeAll(async () => {
 afterAll(async () => {
   await system[Symbol.asyncDispose]();
 });
+
+/** As another process of this name would. */
+async function beat(name: string, heartbeatMs: number): Promise<void> {
+  await system.redis.client().hset(`horus:{s0}:beat:${name}`, { process: "another", heartbeat_ms: heartbeatMs });
+}
+
+async function redisMs(): Promise<number> {
+  const [seconds, micros] = await system.redis.client().time();
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
 
 describe("supervisor runner register", () => {
   test("enrols a key that it makes, with groups, executors and slots", async () => {
@@ -80,6 +90,44 @@ describe("supervisor runner start", () => {
     expect(code).toBe(0);
     expect(runner.terminal.stderr).toMatch(/"event":"runner_draining"/u);
     await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "completed", losses: 0 });
+  });
+
+  test("waits for the lease of a process of its name that was killed, and then takes jobs", async () => {
+    await system.run(["runner", "register", "again"]);
+    await beat("again", await redisMs());
+
+    const line = system.start(["runner", "start", "again", "--exec", "bash -s"]);
+    await untilWritten(line, /"event":"name_taken".*was there a moment ago/u);
+    await untilWritten(line, /"event":"runner_started"/u);
+
+    line.terminal.interrupt();
+    await expect(line.ended).resolves.toBe(0);
+  });
+
+  test("does not wait for one that lives", async () => {
+    await system.run(["runner", "register", "lives"]);
+    await beat("lives", await redisMs());
+
+    const line = system.start(["runner", "start", "lives", "--exec", "bash -s"]);
+    await untilWritten(line, /"event":"name_taken"/u);
+    const heard = setInterval(() => void redisMs().then(async (now) => beat("lives", now)), 100);
+    onTestFinished(() => clearInterval(heard));
+
+    await expect(line.ended).resolves.toBe(1);
+    expect(line.terminal.stderr).toMatch(/Runner "lives" is running already .* choose another name/u);
+    expect(line.terminal.stderr).not.toContain("runner_started");
+  });
+
+  test("waits no longer once it is told to stop", async () => {
+    await system.run(["runner", "register", "impatient"]);
+    await beat("impatient", await redisMs());
+
+    const line = system.start(["runner", "start", "impatient", "--exec", "bash -s"]);
+    await untilWritten(line, /"event":"name_taken"/u);
+    line.terminal.interrupt();
+
+    await line.ended;
+    expect(line.terminal.stderr).not.toContain("runner_started");
   });
 
   test("runs the executors of a settings file, for its groups, under its allow-list", async () => {
