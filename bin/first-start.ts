@@ -22,7 +22,12 @@ export interface NextStep {
 
 /** The command that starts a runner for this supervisor, from another terminal that has none of its environment. */
 export async function announceNext(terminal: Terminal, next: NextStep): Promise<void> {
-  const words = ['supervisor runner start demo --exec "bash -s"', ...(await wordsFor(terminal, next))];
+  const words = ['supervisor runner start demo --exec "bash -s"'];
+  try {
+    words.push(...(await wordsFor(terminal, next)));
+  } catch {
+    // The file is whole only together with this environment and these flags. A hint stops no supervisor.
+  }
   terminal.err(`The command line uses the owner key. Next: ${words.join(" ")}\n`);
 }
 

@@ -12,6 +12,8 @@ import type { Store } from "./store/store.ts";
 
 /** Between two comparisons, in ms; what another supervisor said counts for three of them. */
 const INTERVAL_MS = 10_000;
+/** Missing keys that a message names. */
+const SHOWN_KEYS = 3;
 const SHOWN_DIGEST = 12;
 
 export interface KeyringSyncOptions {
@@ -33,6 +35,8 @@ export class KeyringSync {
   readonly #warned = new Set<string>();
   readonly #revoker: Revoker;
   #problem: string | undefined;
+  /** Keys that went missing while nobody looked. */
+  #missing: string | undefined;
   #isFailing = false;
   /** Digest of the keyring whose removals are carried out. */
   #settled: string | undefined;
@@ -60,7 +64,7 @@ export class KeyringSync {
 
   /** Each with its fix: health is red while there are any. */
   get problems(): readonly string[] {
-    return this.#problem === undefined ? [] : [this.#problem];
+    return [this.#problem, this.#missing].filter((problem) => problem !== undefined);
   }
 
   /**
@@ -134,29 +138,36 @@ export class KeyringSync {
   }
 
   /**
-   * All supervisors go by this keyring: what was enrolled when they last agreed and is not any more was removed, also
-   * while none of them ran, and removal is revocation. As long as they differ nobody knows which file is the right one.
+   * All supervisors go by this keyring. What was enrolled when they last agreed and is neither here nor revoked went
+   * missing while nobody looked: removed on purpose, or an old, foreign or cut file. Revocation is for ever, so a person
+   * decides: health is red until the file says which.
    */
   async #settle(digest: string, enrolled: readonly string[]): Promise<void> {
     if (this.#isSettling) return;
     this.#isSettling = true;
     const { keyring, store } = this.#options;
     try {
-      const present = new Set(enrolled);
-      const removed = (await store.keyrings.readEnrolled()).filter((key) => !present.has(key));
+      const missing = await this.#findMissing(enrolled);
       // Read again meanwhile: others may have agreed on that one, with keys that are new.
       if (keyring.digest !== digest) return;
-      await this.#revoker.catchUp(removed);
-      await this.#revoker.carryOut();
-      // Else whoever comes next must find them removed once more.
-      if (removed.some((key) => this.#revoker.isDue(key))) return;
+      this.#missing = missing.length === 0 ? undefined : missingText(missing);
+      if (missing.length > 0) return;
       await store.keyrings.writeEnrolled(enrolled);
       this.#settled = digest;
     } catch (error) {
-      this.#options.log.debug({ event: "keyring_not_settled", error: errorText(error) }, "removals wait for the store");
+      this.#options.log.debug({ event: "keyring_not_settled", error: errorText(error) }, "compared again later");
     } finally {
       this.#isSettling = false;
     }
+  }
+
+  async #findMissing(enrolled: readonly string[]): Promise<readonly string[]> {
+    const { keyrings } = this.#options.store;
+    const present = new Set(enrolled);
+    const gone = (await keyrings.readEnrolled()).filter((key) => key !== "" && !present.has(key));
+    // Those that were taken out under a running supervisor are revoked, or will be in a moment.
+    const revoked = new Set(await keyrings.findRevoked(gone));
+    return gone.filter((key) => !revoked.has(key) && !this.#revoker.isDue(key));
   }
 
   #run(work: Promise<void>): void {
@@ -170,5 +181,13 @@ export function revokedForEver(name: string): string {
   return (
     `key "${name}" is enrolled, but was revoked before, and that is for ever: all it signs is refused. Make a new one ` +
     "(supervisor keygen --out FILE), enrol it (supervisor keys add), and remove this one's table."
+  );
+}
+
+function missingText(keys: readonly string[]): string {
+  const shown = keys.slice(0, SHOWN_KEYS).join(", ") + (keys.length > SHOWN_KEYS ? ", …" : "");
+  return (
+    `keys.toml lacks ${keys.length} key${keys.length === 1 ? "" : "s"} that were enrolled before (${shown}). ` +
+    "Is it the right file? Put their tables back; what shall be revoked gets a revoked_at."
   );
 }

@@ -77,6 +77,10 @@ if ARGV[22] == '1' then
   local field = ARGV[7] .. ' ' .. ARGV[16]
   local first = redis.call('ZRANGE', KEYS[5], int(band), '(' .. int(band + 281474976710656), 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
   local served = first[2] and tonumber(first[2]) - band or sequence
+  -- What comes back to the queue, or was put off, does not turn the clock back for the others.
+  local clock = 'v ' .. ARGV[7]
+  served = math.min(sequence, math.max(served, tonumber(redis.call('HGET', KEYS[12], clock) or '0')))
+  redis.call('HSET', KEYS[12], clock, int(served))
   local after = tonumber(redis.call('HGET', KEYS[12], field) or '0')
   sequence = math.min(sequence, math.max(served, after))
   redis.call('HSET', KEYS[12], field, int(sequence + 1))

@@ -187,6 +187,28 @@ describe("A fair queue", () => {
     expect(Array.from(order).toSorted().join("")).toBe("aaaabbbb");
   });
 
+  test("gives nobody a run of turns for an old job that comes back", async () => {
+    const fixture = await startStore();
+    const source = await fixture.source();
+    const callers = new Map(await admitAll(fixture, ["b", "a", "a"]));
+    const [held] = await source.claim(1, aToken());
+    // The queue moves on while b's first job is at work.
+    for (let turn = 0; turn < 20; turn += 1) {
+      for (const [id, caller] of await admitAll(fixture, ["a"])) callers.set(id, caller);
+      await source.claim(1, aToken());
+    }
+    if (held !== undefined) await source.release(held.lease);
+
+    for (const [id, caller] of await admitAll(fixture, ["a", "a", "a", "b", "b", "b", "b", "b", "b"])) {
+      callers.set(id, caller);
+    }
+
+    const order = await claim(source, callers, 8);
+    // b's old job is first; after it the two take turns.
+    expect(order.startsWith("b")).toBe(true);
+    expect(Array.from(order.slice(1)).filter((caller) => caller === "a").length).toBeGreaterThanOrEqual(3);
+  });
+
   test("leaves the order of a queue that is not as it was", async () => {
     const fixture = await startStore();
     const callers = await admitAll(fixture, ["a", "a", "a", "b", "a"], false);
@@ -198,13 +220,14 @@ describe("A fair queue", () => {
     const fixture = await startStore();
     const key = fixture.keys.fair(0, "build");
     const callers = await admitAll(fixture, ["a", "b", "a"]);
-    expect(await fixture.client.hlen(key)).toBe(2);
+    // Two callers, and how far the queue was served.
+    expect(await fixture.client.hlen(key)).toBe(3);
     expect(await fixture.client.pttl(key)).toBeGreaterThan(3_500_000);
     expect(await fixture.client.pttl(key)).toBeLessThanOrEqual(3_602_000);
 
     await claim(await fixture.source(), callers);
     await fixture.admit({ principal: "c", isFair: true });
 
-    expect(await fixture.client.hlen(key)).toBe(1);
+    expect(await fixture.client.hlen(key)).toBe(2);
   });
 });
