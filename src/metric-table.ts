@@ -4,7 +4,7 @@ export interface MetricRow {
   readonly name: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly help: string;
-  /** Each of few values: no id, key or name of a caller's making. */
+  /** Each of few values: no id, key or text of a caller's; runners are those that were registered. */
   readonly labels: readonly string[];
 }
 
