@@ -1,12 +1,10 @@
 /** Ten minutes of calls over the overlay at the rate a daemon is given for long: all are answered, and the daemon stays small. */
 import { RealDaemon } from "../support/mycelium-pair.ts";
 import { processorMs } from "./machine.ts";
-import { LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
+import { GOVERNED_PER_SECOND, LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
 import type { Figures } from "./report.ts";
 import { type Comparison, median, type Sample } from "./rounds.ts";
 
-/** What a daemon is given for long: the default of mycelium.messages_per_second. */
-const MESSAGES_PER_SECOND = 12;
 const MINUTES = 10;
 /** Calls waiting for an answer at a time: enough to fill the messages that are allowed. */
 const IN_FLIGHT = 256;
@@ -15,7 +13,7 @@ const CORES = 0.25;
 
 /** Takes {@link MINUTES} minutes, whatever rounds are asked for. */
 export async function benchMyceliumSustained(): Promise<Figures> {
-  return withOverlay(sustain, { messagesPerSecond: MESSAGES_PER_SECOND });
+  return withOverlay(sustain, { messagesPerSecond: GOVERNED_PER_SECOND });
 }
 
 async function sustain(overlay: Overlay): Promise<readonly Comparison[]> {
@@ -25,7 +23,7 @@ async function sustain(overlay: Overlay): Promise<readonly Comparison[]> {
   const first = samples[0] ?? { perSecond: Number.NaN };
   return [
     {
-      title: `signed calls over a ${LINK_MS} ms link at ${MESSAGES_PER_SECOND} messages a second, minute by minute, ${overlay.kind}`,
+      title: `signed calls over a ${LINK_MS} ms link at ${GOVERNED_PER_SECOND} messages a second, minute by minute, ${overlay.kind}`,
       unit: "calls answered a second",
       required: 0.95,
       subject: { name: "each minute", samples },

@@ -4,7 +4,7 @@ import { buildJob, type SignedJob, signJob, SupervisorClient } from "../../src/c
 import { parseMessage } from "../../transports/mycelium/daemon-answers.ts";
 import type { PairNode } from "../support/mycelium-pair.ts";
 import { processorMs } from "./machine.ts";
-import { aDialer, LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
+import { aDialer, GOVERNED_PER_SECOND, LINK_MS, type Overlay, pairOf, withOverlay } from "./overlay.ts";
 import type { Figures } from "./report.ts";
 import { type Comparison, compare, median, type Sample } from "./rounds.ts";
 import { type BenchOptions, RUNNER, sendLoad } from "./system.ts";
@@ -14,8 +14,6 @@ const JOBS_IN_BATCHES = 5000;
 const JOBS_ONE_BY_ONE = 60;
 /** Messages in flight at a time, as the dialer has them. */
 const IN_FLIGHT = 4;
-/** What a daemon is given for long: the default of mycelium.messages_per_second. */
-const GOVERNED_PER_SECOND = 12;
 const TOPIC = Buffer.from("ping").toString("base64");
 
 /** A call, and many jobs. */
@@ -46,18 +44,16 @@ class OverlayBench {
   /** Signed, against a message and its reply without anything of ours. */
   async callAgainstPingPong(): Promise<Comparison> {
     const { client, kind } = this.#overlay;
-    const bare = await this.#overlay.openBare();
-    const [near, far] = pairOf(bare);
-    const comparison = await compare({
-      title: `one signed call over a ${LINK_MS} ms link, ${kind}`,
-      unit: "a second, one after the other",
-      rounds: this.#options.rounds,
-      required: 1 / 1.15,
-      subject: { name: "supervisor", measure: async () => oneByOne(async () => client.call("whoami", {})) },
-      baseline: { name: "bare daemons", measure: async () => oneByOne(async () => pingPong(near, far)) },
-    });
-    await bare.close();
-    return comparison;
+    return this.#overlay.withBare(async (near, far) =>
+      compare({
+        title: `one signed call over a ${LINK_MS} ms link, ${kind}`,
+        unit: "a second, one after the other",
+        rounds: this.#options.rounds,
+        required: 1 / 1.15,
+        subject: { name: "supervisor", measure: async () => oneByOne(async () => client.call("whoami", {})) },
+        baseline: { name: "bare daemons", measure: async () => oneByOne(async () => pingPong(near, far)) },
+      }),
+    );
   }
 
   async batchesAgainstSingles(): Promise<Comparison> {
@@ -104,8 +100,6 @@ class OverlayBench {
    */
   async httpBesideLoad(): Promise<Comparison> {
     const { client, kind } = this.#overlay;
-    const bare = await this.#overlay.openBare();
-    const [near, far] = pairOf(bare);
     const beside = async (call: () => Promise<unknown>): Promise<Sample> => {
       const over = new AbortController();
       const calling = keepCalling(call, over.signal);
@@ -114,16 +108,16 @@ class OverlayBench {
       await calling;
       return sample;
     };
-    const comparison = await compare({
-      title: `HTTP's p99 while the overlay carries ${GOVERNED_PER_SECOND} calls a second, ${kind}`,
-      unit: "1,000 / p99 in ms",
-      rounds: this.#options.rounds,
-      required: 1 / 1.2,
-      subject: { name: "to it", measure: async () => beside(async () => client.call("whoami", {})) },
-      baseline: { name: "past it", measure: async () => beside(async () => pingPong(near, far)) },
-    });
-    await bare.close();
-    return comparison;
+    return this.#overlay.withBare(async (near, far) =>
+      compare({
+        title: `HTTP's p99 while the overlay carries ${GOVERNED_PER_SECOND} calls a second, ${kind}`,
+        unit: "1,000 / p99 in ms",
+        rounds: this.#options.rounds,
+        required: 1 / 1.2,
+        subject: { name: "to it", measure: async () => beside(async () => client.call("whoami", {})) },
+        baseline: { name: "past it", measure: async () => beside(async () => pingPong(near, far)) },
+      }),
+    );
   }
 
   /** Last: the supervisor's daemon is ended for each round, and started again. */

@@ -6,9 +6,11 @@ import { join } from "node:path";
 import { readSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { SupervisorClient } from "../../src/client/index.ts";
+import { buildConfig } from "../../src/config.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { MyceliumDialer } from "../../transports/mycelium/dialer.ts";
 import { Governor } from "../../transports/mycelium/governor.ts";
+import { assemble, type OnEnd } from "../support/assemble.ts";
 import { type Nodes, type PairNode, realNodes, simulatedNodes } from "../support/mycelium-pair.ts";
 import { Part, Program } from "./part.ts";
 import { RedisServer } from "./redis-server.ts";
@@ -19,10 +21,13 @@ import { RUNNER } from "./system.ts";
 /** One way. */
 export const LINK_MS = 10;
 
+/** What a daemon is given for long, messages a second: the default of mycelium.messages_per_second. */
+export const GOVERNED_PER_SECOND = buildConfig({ env: {} }).mycelium.messages_per_second;
+
 /** Where messages are not to be slowed down: rounds are short, and what is measured is the carrier. */
 const UNGOVERNED = 1000;
 
-export interface Overlay extends AsyncDisposable {
+export interface Overlay {
   /** For titles: real daemons, or simulated ones. */
   readonly kind: string;
   readonly nodes: Nodes;
@@ -33,8 +38,8 @@ export interface Overlay extends AsyncDisposable {
   readonly client: SupervisorClient;
   readonly supervisor: string;
   readonly seed: string;
-  /** Two more that nobody else uses. */
-  openBare(): Promise<Nodes>;
+  /** Runs something on two more nodes that nobody else uses. */
+  withBare<Value>(run: (near: PairNode, far: PairNode) => Promise<Value>): Promise<Value>;
 }
 
 export interface OverlayOptions {
@@ -48,16 +53,29 @@ export async function withOverlay(
   options: OverlayOptions = {},
 ): Promise<Figures> {
   const binary = process.env["MYCELIUM_BIN"] ?? "";
-  await using overlay = await startOverlay(binary, options.messagesPerSecond ?? UNGOVERNED);
+  const messagesPerSecond = options.messagesPerSecond ?? UNGOVERNED;
+  await using overlay = await assemble(async (onEnd) => startOverlay({ binary, messagesPerSecond, onEnd }));
   const missing = "MYCELIUM_BIN is not set: the figures of the overlay are of simulated daemons.";
   return { comparisons: await run(overlay), notMeasured: binary === "" ? [missing] : [] };
 }
 
-async function startOverlay(binary: string, messagesPerSecond: number): Promise<Overlay> {
+async function startOverlay({
+  binary,
+  messagesPerSecond,
+  onEnd,
+}: {
+  readonly binary: string;
+  readonly messagesPerSecond: number;
+  readonly onEnd: OnEnd;
+}): Promise<Overlay> {
   const open = async (): Promise<Nodes> =>
     binary === "" ? simulatedNodes({ delayMs: LINK_MS }) : realNodes(binary, { delayMs: LINK_MS });
   const directory = await mkdtemp(join(tmpdir(), "horus-bench-overlay-"));
-  const [nodes, redis] = [await open(), await RedisServer.start()];
+  onEnd(async () => rm(directory, { recursive: true, force: true }));
+  const nodes = await open();
+  onEnd(async () => nodes.close());
+  const redis = await RedisServer.start();
+  onEnd(async () => redis[Symbol.asyncDispose]());
   const [near, far] = pairOf(nodes);
   const env = {
     SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
@@ -70,14 +88,17 @@ async function startOverlay(binary: string, messagesPerSecond: number): Promise<
   const { program, match } = await Program.start(["--port", "0", "--mycelium"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
     env,
   });
+  onEnd(async () => program[Symbol.asyncDispose]());
   const port = Number(match[1]);
   const url = { SUPERVISOR_URL: `http://127.0.0.1:${port}` };
   await Program.run(["runner", "register", RUNNER, "--slots", "64"], { env: { ...env, ...url } });
   const paths = dataPaths(directory);
   const seed = await readSeed(paths.owner);
   const supervisor = createNativeSigner(await readSeed(paths.identity)).publicKey;
-  const dialer = aDialer(near, far, messagesPerSecond);
   const load = await Part.start("load", {});
+  onEnd(async () => load[Symbol.asyncDispose]());
+  const dialer = aDialer(near, far, messagesPerSecond);
+  onEnd(async () => dialer.close());
   return {
     kind: binary === "" ? "simulated daemons" : "real daemons",
     nodes,
@@ -88,14 +109,13 @@ async function startOverlay(binary: string, messagesPerSecond: number): Promise<
     client: new SupervisorClient({ dialer, signer: createNativeSigner(seed), supervisor }),
     supervisor,
     seed,
-    openBare: open,
-    [Symbol.asyncDispose]: async () => {
-      await dialer.close();
-      await load[Symbol.asyncDispose]();
-      await program[Symbol.asyncDispose]();
-      await redis[Symbol.asyncDispose]();
-      await nodes.close();
-      await rm(directory, { recursive: true, force: true });
+    withBare: async (run) => {
+      const bare = await open();
+      try {
+        return await run(...pairOf(bare));
+      } finally {
+        await bare.close();
+      }
     },
   };
 }

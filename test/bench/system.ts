@@ -8,6 +8,7 @@ import { Check } from "typebox/schema";
 import { readSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { dataPaths } from "../../src/data-directory.ts";
+import { assemble, type OnEnd } from "../support/assemble.ts";
 import { type Load, LoadDone } from "./load.ts";
 import { Part, Program } from "./part.ts";
 import { RedisServer } from "./redis-server.ts";
@@ -41,27 +42,14 @@ export interface System extends AsyncDisposable {
 
 /** Starts all of it; `await using` stops it in reverse. */
 export async function startSystem({ profile }: Pick<BenchOptions, "profile">): Promise<System> {
-  const parts: AsyncDisposable[] = [];
-  const stop = async (): Promise<void> => {
-    for (const part of parts.toReversed()) await part[Symbol.asyncDispose]();
-  };
-  try {
-    return { ...(await startParts(parts, profile)), [Symbol.asyncDispose]: stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  return assemble(async (onEnd) => startParts(onEnd, profile));
 }
 
-/** Puts each part on the list as soon as it stands. */
-async function startParts(
-  parts: AsyncDisposable[],
-  profile: string | undefined,
-): Promise<Omit<System, keyof AsyncDisposable>> {
+async function startParts(onEnd: OnEnd, profile: string | undefined): Promise<Omit<System, keyof AsyncDisposable>> {
   const directory = await mkdtemp(join(tmpdir(), "horus-bench-data-"));
-  parts.push({ [Symbol.asyncDispose]: async () => rm(directory, { recursive: true, force: true }) });
+  onEnd(async () => rm(directory, { recursive: true, force: true }));
   const redis = await RedisServer.start();
-  parts.push(redis);
+  onEnd(async () => redis[Symbol.asyncDispose]());
   const env = {
     SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
     SUPERVISOR_DATA_DIR: directory,
@@ -73,12 +61,12 @@ async function startParts(
     env,
     profile,
   });
-  parts.push(program);
+  onEnd(async () => program[Symbol.asyncDispose]());
   const port = Number(match[1]);
   const url = `http://127.0.0.1:${port}`;
   await Program.run(["runner", "register", RUNNER, "--slots", String(RUNNER_SLOTS), "--to", url], { env });
   const load = await Part.start("load", {});
-  parts.push(load);
+  onEnd(async () => load[Symbol.asyncDispose]());
   const paths = dataPaths(directory);
   const jobs = {
     supervisor: createNativeSigner(await readSeed(paths.identity)).publicKey,

@@ -9,6 +9,7 @@ import type { Signer } from "../../src/client/index.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { killLeftovers } from "../../src/runner/leftovers.ts";
 import { build } from "../bench/build.ts";
+import { assemble, type OnEnd } from "../support/assemble.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { breakBuild } from "./breakages.ts";
 import type { Victim, Victims } from "./faults.ts";
@@ -45,30 +46,21 @@ const SLOTS = 8;
 
 /** Starts all of it; `await using` leaves no process and no file behind. */
 export async function startChaosSystem(options: ChaosSystemOptions): Promise<ChaosSystem> {
-  const closers: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const each of closers.splice(0).toReversed()) await each();
-  };
-  try {
-    return { ...(await startParts(options, closers)), [Symbol.asyncDispose]: close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  return assemble(async (onEnd) => startParts(options, onEnd));
 }
 
 async function startParts(
   { leaseMs, broken, signal }: ChaosSystemOptions,
-  closers: (() => Promise<void>)[],
+  onEnd: OnEnd,
 ): Promise<Omit<ChaosSystem, keyof AsyncDisposable>> {
   const directory = await mkdtemp(join(tmpdir(), "horus-chaos-"));
-  closers.push(async () => rm(directory, { recursive: true, force: true }));
+  onEnd(async () => rm(directory, { recursive: true, force: true }));
   const built = await build();
-  closers.push(async () => built[Symbol.asyncDispose]());
+  onEnd(async () => built[Symbol.asyncDispose]());
   if (broken !== undefined) await breakBuild(built.directory, broken);
   // What is acknowledged is on disk: a killed Redis has lost nothing of it.
   const redis = await startRedis({ aof: "always" });
-  closers.push(async () => redis.stop());
+  onEnd(async () => redis.stop());
   const place = { directory, program: join(built.directory, "bin/supervisor.js"), redis, signal };
   const settings = join(directory, "settings.toml");
   await writeFile(settings, settingsText(leaseMs));
@@ -77,7 +69,7 @@ async function startParts(
     const url = (): string => supervisors[index % supervisors.length]?.ready?.[1] ?? "";
     return aRunner(name, { settings, place, url });
   });
-  closers.push(async () => {
+  onEnd(async () => {
     for (const member of [...runners, ...supervisors]) await member.kill();
     // Jobs are in process groups of their own; they are known by the directory in their environment.
     await killLeftovers(directory);
