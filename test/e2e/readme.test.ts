@@ -5,10 +5,11 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { freePort } from "../../bin/demo/port.ts";
 import { parseKeyring } from "../../src/auth/keyring.ts";
 import { CHECKOUT } from "../support/checkout.ts";
 import { type Ran, RunningProcess, runProcess } from "../support/process.ts";
-import { freePort, startRedis, type TestRedis } from "../support/redis.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
 
 const README = await readFile(join(CHECKOUT, "README.md"), "utf8");
 

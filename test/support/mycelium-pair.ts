@@ -6,6 +6,7 @@ import { type Server, type Socket, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { freePort } from "../../bin/demo/port.ts";
 import { MyceliumDaemon } from "../../transports/mycelium/daemon.ts";
 import { until } from "./mycelium-harness.ts";
 import { SimulatedOverlay } from "./mycelium-overlay.ts";
@@ -181,13 +182,6 @@ async function canReach(near: PairNode, far: PairNode): Promise<boolean> {
     await peer.reply(message.id, message.srcPk, message.payload);
   }
   return (await answer) !== undefined;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function listen(server: Server): Promise<number> {

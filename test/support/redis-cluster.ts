@@ -2,7 +2,8 @@
 import { Cluster } from "ioredis";
 import { onTestFinished } from "vitest";
 
-import { freePort, startRedis, type TestRedis } from "./redis.ts";
+import { freePort } from "../../bin/demo/port.ts";
+import { startRedis, type TestRedis } from "./redis.ts";
 import { waitUntil } from "./wait.ts";
 
 const SLOTS = 16_384;

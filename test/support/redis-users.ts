@@ -2,9 +2,10 @@
 import type { Redis } from "ioredis";
 import { expect } from "vitest";
 
+import { freePort } from "../../bin/demo/port.ts";
 import { type RedisUser, runnerUser, supervisorUser } from "../../src/store/redis-acl.ts";
 import type { RedisStoreOptions } from "../../src/store/redis-store.ts";
-import { freePort, type TestRedis } from "./redis.ts";
+import { type TestRedis } from "./redis.ts";
 import { aRegistration, type Fixture, startStore } from "./store.ts";
 
 const PASSWORD = "pw";

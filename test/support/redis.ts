@@ -2,13 +2,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Cluster, Redis } from "ioredis";
 import { onTestFinished } from "vitest";
+
+import { freePort } from "../../bin/demo/port.ts";
 
 export interface RedisOptions {
   /** A TCP port beside the socket: a free one, or the one given. */
@@ -209,16 +210,4 @@ async function answersPing(socket: string, isLoading: boolean): Promise<void> {
 
 async function portOf(wanted: true | number | undefined): Promise<number | undefined> {
   return wanted === true ? freePort() : wanted;
-}
-
-/** A TCP port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

@@ -7,9 +7,10 @@ import { join } from "node:path";
 
 import { describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { runLine, startLine, untilWritten } from "../../support/command-line.ts";
 import { leftBehind } from "../../support/demo.ts";
-import { allKeys, freePort, startRedis } from "../../support/redis.ts";
+import { allKeys, startRedis } from "../../support/redis.ts";
 import { RecordingTerminal } from "../../support/terminal.ts";
 import { waitUntil } from "../../support/wait.ts";
 

@@ -4,9 +4,10 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { runLine } from "../../support/command-line.ts";
 import type { Ran } from "../../support/program.ts";
-import { freePort, startRedis, type TestRedis } from "../../support/redis.ts";
+import { startRedis, type TestRedis } from "../../support/redis.ts";
 
 let redis: TestRedis;
 let dataDirectory = "";

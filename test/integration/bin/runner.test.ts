@@ -3,8 +3,8 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
-import { freePort } from "../../support/redis.ts";
 import { waitUntil } from "../../support/wait.ts";
 
 let system: Console;

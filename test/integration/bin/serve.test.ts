@@ -4,8 +4,9 @@ import { join } from "node:path";
 
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { type RunningLine, runLine, startLine, untilWritten } from "../../support/command-line.ts";
-import { freePort, startRedis, type TestRedis } from "../../support/redis.ts";
+import { startRedis, type TestRedis } from "../../support/redis.ts";
 import type { TerminalWishes } from "../../support/terminal.ts";
 import { waitUntil } from "../../support/wait.ts";
 

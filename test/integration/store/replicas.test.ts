@@ -8,11 +8,12 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { SupervisorError } from "../../../src/errors.ts";
 import { createRedisStore } from "../../../src/store/redis-store.ts";
 import type { Store } from "../../../src/store/store.ts";
 import { startCluster } from "../../support/redis-cluster.ts";
-import { freePort, startRedis, type TestRedis } from "../../support/redis.ts";
+import { startRedis, type TestRedis } from "../../support/redis.ts";
 import { anAdmission, aRegistration, IDENTITY, storeOptions } from "../../support/store.ts";
 import { waitUntil } from "../../support/wait.ts";
 

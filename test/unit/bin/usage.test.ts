@@ -5,9 +5,9 @@ import { join } from "node:path";
 
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../../bin/demo/port.ts";
 import { runLine } from "../../support/command-line.ts";
 import type { Ran } from "../../support/program.ts";
-import { freePort } from "../../support/redis.ts";
 
 const ID = "0190a3b2-7c4d-7e5f-8a9b-0c1d2e3f4a5b";
 
