@@ -65,9 +65,9 @@ export class Audit {
   }
 
   /** What a new keys.toml changed: one line a key, and one where requirements did. */
-  keyring({ added, changed, ended, removed, hasOtherRequirements }: KeyringChange): void {
+  keyring({ added, changed, revoked, removed, hasOtherRequirements }: KeyringChange): void {
     for (const key of added) this.#key("key_added", key);
-    for (const key of changed) this.#key(ended.includes(key.key) ? "key_revoked" : "key_changed", key);
+    for (const key of changed) this.#key(revoked.includes(key.key) ? "key_revoked" : "key_changed", key);
     for (const key of removed) this.#key("key_removed", key);
     if (hasOtherRequirements) this.#write({ what: "requirements_changed", outcome: "done" });
   }

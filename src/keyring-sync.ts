@@ -89,6 +89,7 @@ export class KeyringSync {
   /** Takes back what it said, so that a supervisor that stopped on purpose is not compared with. */
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0)) stop();
+    this.#revoker.stop();
     // One may begin another.
     while (this.#running.size > 0) await Promise.all(this.#running);
     await this.#options.store.keyrings.withdraw(this.#options.supervisor).catch(() => undefined);

@@ -23,6 +23,8 @@ interface Due {
   /** Published before: worth a line of the audit trail only where jobs ended. */
   readonly isOld: boolean;
   isWorking: boolean;
+  /** Told again while it was worked on: the keyring may say more now. */
+  isMore: boolean;
   hasFailed: boolean;
 }
 
@@ -31,17 +33,19 @@ export class Revoker {
   readonly #due = new Map<string, Due>();
   /** Done by this process: a key that is revoked signs nothing new. */
   readonly #done = new Set<string>();
+  #isStopped = false;
 
   constructor(options: RevokerOptions) {
     this.#options = options;
   }
 
-  /** A key whose rights have just ended. */
+  /** A key that has just been revoked, or whose running jobs are now meant too. */
   add(key: string): void {
     this.#options.verifier.forget(key);
-    // Enrolled again meanwhile: its running jobs may now be meant.
     this.#done.delete(key);
-    this.#takeUp(key, false);
+    const due = this.#due.get(key);
+    if (due === undefined) this.#takeUp(key, false);
+    else due.isMore = true;
   }
 
   /**
@@ -62,7 +66,15 @@ export class Revoker {
   async carryOut(): Promise<void> {
     const idle = [...this.#due.values()].filter(({ isWorking }) => !isWorking);
     for (const due of idle) due.isWorking = true;
-    for (const due of idle) await this.#revoke(due);
+    for (const due of idle) {
+      if (this.#isStopped) due.isWorking = false;
+      else await this.#revoke(due);
+    }
+  }
+
+  /** Begins on nothing more: what is due is found at the next start. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   isDue(key: string): boolean {
@@ -71,7 +83,7 @@ export class Revoker {
 
   #takeUp(key: string, isOld: boolean): void {
     if (this.#due.has(key) || this.#done.has(key)) return;
-    this.#due.set(key, { key, isOld, isWorking: false, hasFailed: false });
+    this.#due.set(key, { key, isOld, isWorking: false, isMore: false, hasFailed: false });
   }
 
   async #revoke(due: Due): Promise<void> {
@@ -79,8 +91,12 @@ export class Revoker {
     const { store, keyring, audit, log } = this.#options;
     try {
       await store.revocations.revoke([key]);
-      const entry = keyring.all().find((known) => known.key === key);
-      const cancelled = await store.revocations.cancelJobsOf(key, entry?.cancelRunning ?? false);
+      let cancelled = 0;
+      do {
+        due.isMore = false;
+        const entry = keyring.all().find((known) => known.key === key);
+        cancelled += await store.revocations.cancelJobsOf(key, entry?.cancelRunning ?? false);
+      } while (due.isMore);
       this.#due.delete(key);
       this.#done.add(key);
       if (due.isOld && !due.hasFailed && cancelled === 0) return;

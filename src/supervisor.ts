@@ -158,8 +158,8 @@ export class Supervisor {
     const failures: unknown[] = [];
     const stopped = await Promise.allSettled(this.#listeners.map(async (listener) => listener.stop(deadline)));
     for (const result of stopped) if (result.status === "rejected") failures.push(result.reason);
-    const parts = [this.#keyringSync, this.#maintenance, this.#options.store];
-    for (const stop of parts.map((part) => async () => part.stop())) {
+    const parts = [this.#keyringSync, this.#maintenance].map((part) => async () => untilAborted(part.stop(), deadline));
+    for (const stop of [...parts, async () => this.#options.store.stop()]) {
       try {
         await stop();
       } catch (error) {
@@ -258,6 +258,14 @@ export class Supervisor {
       }),
     };
   }
+}
+
+/** Waits for work that a store out of reach may hold up, but not longer: the store's own end lets go of it. */
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = signal.aborted
+    ? Promise.resolve()
+    : new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  await Promise.race([work, aborted]);
 }
 
 function verifyRegistration(registration: { readonly key: string }, signature: string): boolean {

@@ -109,8 +109,8 @@ class Watch implements KeyringWatch {
       if (text !== this.#loaded) {
         const { keys, requirements } = parseOrThrow(path, text, new Set(keyring.all().map(({ key }) => key)));
         this.#loaded = text;
-        const ended = keyring.replace(keys, requirements);
-        log.info({ event: "keyring_loaded", path, keys: keys.length, ended }, "keys.toml loaded");
+        const revoked = keyring.replace(keys, requirements);
+        log.info({ event: "keyring_loaded", path, keys: keys.length, revoked }, "keys.toml loaded");
       }
       this.#setProblem(undefined);
     } catch (error) {

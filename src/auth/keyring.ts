@@ -12,8 +12,8 @@ export interface KeyringChange {
   readonly changed: readonly EnrolledKey[];
   /** As they were. */
   readonly removed: readonly EnrolledKey[];
-  /** Keys whose rights ended with it. */
-  readonly ended: readonly string[];
+  /** Keys that it revoked or removed, and those revoked before whose running jobs are now to end as well. */
+  readonly revoked: readonly string[];
   readonly hasOtherRequirements: boolean;
 }
 
@@ -56,27 +56,31 @@ export class Keyring {
   }
 
   /**
-   * Swaps the keys and gives those whose rights ended with it: removed or revoked. Each callback hears of each of them.
-   * Requirements stay as they are where none are given.
+   * Swaps the keys and gives those that it revoked: marked or removed, though they had expired before, since jobs they
+   * signed may wait. A `not_after` that came to lie in the past revokes nothing: revocation is for ever, and a slip in a
+   * date is not. Each callback hears of each key. Requirements stay as they are where none are given.
    * @throws AggregateError when callbacks threw; the swap holds and all callbacks were called.
    */
   replace(keys: readonly EnrolledKey[], requirements = this.#requirements): readonly string[] {
     const [known, required] = [this.#keys, this.#requirements];
-    const before = this.all().filter((key) => this.#isAlive(key));
     this.#keys = byKey(keys);
     this.#requirements = requirements;
     this.#digest = digestOfContents(keys, requirements);
-    const ended = before.map(({ key }) => key).filter((key) => this.find(key) === undefined);
     const added = keys.filter(({ key }) => !known.has(key));
+    const removed = [...known.values()].filter(({ key }) => !this.#keys.has(key));
+    const revoked = [
+      ...keys.filter((key) => isRevocation(key, known.get(key.key))),
+      ...removed.filter(({ revokedAtMs }) => revokedAtMs === undefined),
+    ].map(({ key }) => key);
     const change: KeyringChange = {
       added,
       changed: keys.filter((key) => !added.includes(key) && meaningOf(key) !== meaningOf(known.get(key.key) ?? key)),
-      removed: [...known.values()].filter(({ key }) => !this.#keys.has(key)),
-      ended,
+      removed,
+      revoked,
       hasOtherRequirements: digestOfContents([], required) !== digestOfContents([], requirements),
     };
-    this.#tell(ended, change);
-    return ended;
+    this.#tell(change);
+    return revoked;
   }
 
   /** Calls back after each `replace` with what it changed; returns the way to stop that. */
@@ -87,7 +91,7 @@ export class Keyring {
     };
   }
 
-  /** Calls back with each key whose rights a `replace` ended; returns the way to stop that. */
+  /** Calls back with each key that a `replace` revoked; returns the way to stop that. */
   onRevoked(callback: (key: string) => void): () => void {
     this.#callbacks.add(callback);
     return () => {
@@ -99,9 +103,9 @@ export class Keyring {
     return key.revokedAtMs === undefined && (key.notAfterMs === undefined || this.#now() <= key.notAfterMs);
   }
 
-  #tell(ended: readonly string[], change: KeyringChange): void {
+  #tell(change: KeyringChange): void {
     const failures: unknown[] = [];
-    const revoked = [...this.#callbacks].flatMap((callback) => ended.map((key) => () => callback(key)));
+    const revoked = [...this.#callbacks].flatMap((callback) => change.revoked.map((key) => () => callback(key)));
     const replaced = [...this.#changeCallbacks].map((callback) => () => callback(change));
     for (const call of [...revoked, ...replaced]) {
       try {
@@ -113,6 +117,12 @@ export class Keyring {
     }
     if (failures.length > 0) throw new AggregateError(failures, "A revocation was not carried out everywhere");
   }
+}
+
+/** Does the entry revoke its key, or ask for more of it, where the one before did not? */
+function isRevocation(entry: EnrolledKey, before: EnrolledKey | undefined): boolean {
+  if (entry.revokedAtMs === undefined) return false;
+  return before?.revokedAtMs === undefined || (entry.cancelRunning && !before.cancelRunning);
 }
 
 function byKey(keys: readonly EnrolledKey[]): ReadonlyMap<string, EnrolledKey> {

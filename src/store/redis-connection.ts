@@ -2,7 +2,6 @@
  * The command connection: one ioredis client that never sends a command twice, never queues, and gives every call a
  * deadline. States: `wait` → connecting → ready ⇄ reconnecting → end; a call outside `ready` fails at once, not applied.
  */
-import { once } from "node:events";
 
 import { Cluster, type CommonRedisOptions, Redis } from "ioredis";
 
@@ -105,7 +104,8 @@ export async function connect(client: Redis | Cluster, shown: string, timeoutMs:
 
 /** Lets go of the sockets; a ready client is waited for, so that it says it is not ready when this has resolved. */
 export async function disconnect(client: Redis | Cluster): Promise<void> {
-  const ended = client.status === "ready" ? once(client, "end") : undefined;
+  // Not events.once: a server that hangs makes an error on the way to the end, and is let go of all the same.
+  const ended = client.status === "ready" ? new Promise((resolve) => client.once("end", resolve)) : undefined;
   client.disconnect();
   await ended;
 }

@@ -101,12 +101,12 @@ describe("Audit of calls", () => {
 describe("Audit of keys", () => {
   test("writes one line for each key that a new file brought, changed, revoked or took", () => {
     const { audit, lines } = anAudit();
-    const revoked = anEnrolledKey({ name: "revoked", key: "k2", revokedAtMs: 1 });
+    const marked = anEnrolledKey({ name: "revoked", key: "k2", revokedAtMs: 1 });
     audit.keyring({
       added: [anEnrolledKey({ name: "added", key: "k0" })],
-      changed: [anEnrolledKey({ name: "changed", key: "k1" }), revoked],
+      changed: [anEnrolledKey({ name: "changed", key: "k1" }), marked],
       removed: [anEnrolledKey({ name: "removed", key: "k3" })],
-      ended: ["k2", "k3"],
+      revoked: ["k2", "k3"],
       hasOtherRequirements: true,
     });
 

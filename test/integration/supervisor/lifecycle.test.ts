@@ -76,6 +76,25 @@ describe("Supervisor", () => {
     });
   });
 
+  test("stops cleanly while many revocations are due on a Redis that hangs", async () => {
+    const redis = await startRedis();
+    const lines: string[] = [];
+    const names = Array.from({ length: 40 }, (_, index) => `leaked-${index}`);
+    const node = await startNode({
+      keys: { ...KEYS, ...Object.fromEntries(names.map((name) => [name, { roles: ["submitter"] as const }])) },
+      redis,
+      settings: "stop_ms = 500\n[redis]\ncommand_timeout_ms = 300\n",
+      keyringCheckMs: 50,
+      onLog: (line) => lines.push(line),
+    });
+    await redis.kill("SIGSTOP");
+    node.keyring.replace(node.keyring.all().filter(({ name }) => !name.startsWith("leaked")));
+    await waitUntil(() => lines.filter((line) => line.includes("revoke_failed")).length === names.length);
+
+    await expect(node.supervisor.stop()).resolves.toBeUndefined();
+    await redis.stop();
+  });
+
   test("says when a revocation could not be published; it holds in this process all the same", async () => {
     const lines: string[] = [];
     const redis = await startRedis();

@@ -142,6 +142,53 @@ async function anAgreedNode(redis: TestRedis): Promise<{ first: Audited; id: str
   return { first, id };
 }
 
+describe("A key revoked in keys.toml under a running supervisor", () => {
+  test("has its running jobs stopped when the file says so later", async () => {
+    const node = await aNode(await startRedis(), ALICE);
+    await registerRunner(node, "build");
+    const id = await aWaitingJob(node);
+    expect(await claim(node)).toEqual([id]);
+    revokeAlice(node);
+    await waitUntil(async () => isRevoked(node));
+    expect(await node.store.jobs.head(id)).toMatchObject({ isCancelling: false });
+
+    node.keyring.replace(
+      node.keyring.all().map((key) => (key.name === "alice" ? Object.assign({}, key, { cancelRunning: true }) : key)),
+    );
+
+    await waitUntil(async () => (await node.store.jobs.head(id))?.isCancelling === true);
+  });
+
+  test("is revoked although it had expired, with its waiting jobs", async () => {
+    const node = await aNode(await startRedis(), ALICE);
+    await registerRunner(node, "build");
+    const id = await aWaitingJob(node);
+    const expired = node.keyring
+      .all()
+      .map((key) => (key.name === "alice" ? Object.assign({}, key, { notAfterMs: 1 }) : key));
+    node.keyring.replace(expired);
+    expect(await isRevoked(node)).toBe(false);
+
+    node.keyring.replace(expired.filter(({ name }) => name !== "alice"));
+
+    expect(await untilCancelled(node, id)).toMatchObject({ reason: "revoked" });
+  });
+
+  test("is revoked although it had gone missing before: the way out that health names", async () => {
+    const redis = await startRedis();
+    const { first, id } = await anAgreedNode(redis);
+    const entry = first.keyring.all().find(({ name }) => name === "alice");
+    await stop(first);
+    const second = await aNode(redis, undefined);
+    await waitUntil(() => !second.supervisor.readiness().ready);
+
+    second.keyring.replace([...second.keyring.all(), ...(entry === undefined ? [] : [{ ...entry, revokedAtMs: 1 }])]);
+
+    expect(await untilCancelled(second, id)).toMatchObject({ reason: "revoked" });
+    await waitUntil(() => second.supervisor.readiness().ready);
+  });
+});
+
 describe("A key taken out of keys.toml", () => {
   test("under a running supervisor is revoked, with its waiting jobs", async () => {
     const { first, id } = await anAgreedNode(await startRedis());

@@ -240,7 +240,7 @@ describe("Keyring", () => {
     expect(new Keyring([anEnrolledKey({ revokedAtMs })], () => 1000).find(caller)).toBeUndefined();
   });
 
-  test("says on replace whose rights ended, each once, and tells whoever asked", () => {
+  test("says on replace what it revoked, each once, and tells whoever asked", () => {
     const keyring = new Keyring([alice, bob], () => 0);
     const heard = vi.fn<(key: string) => void>();
     const stop = keyring.onRevoked(heard);
@@ -256,11 +256,43 @@ describe("Keyring", () => {
     expect(heard).toHaveBeenCalledTimes(2);
   });
 
-  test("says nothing of keys that were added, changed or long gone", () => {
-    const keyring = new Keyring([alice, { ...bob, notAfterMs: 1 }], () => 2);
+  test("says nothing of keys that were added, changed or revoked before", () => {
+    const keyring = new Keyring([alice, { ...bob, revokedAtMs: 1 }], () => 2);
 
     expect(keyring.replace([{ ...alice, roles: ["observer"] }, anEnrolledKey({ name: "r", key: runner })])).toEqual([]);
     expect(keyring.find(caller)?.roles).toEqual(["observer"]);
+  });
+
+  test("says that a key was revoked which had expired before: jobs it signed may wait", () => {
+    const expired = { ...bob, notAfterMs: 1 };
+    const keyring = new Keyring([alice, expired], () => 2);
+
+    expect(keyring.replace([alice, { ...expired, revokedAtMs: 2 }])).toEqual([approver]);
+    keyring.replace([alice, expired]);
+    expect(keyring.replace([alice])).toEqual([approver]);
+  });
+
+  test("says that a key was revoked whose table came back with revoked_at", () => {
+    const keyring = new Keyring([alice], () => 2);
+
+    expect(keyring.replace([alice, { ...bob, revokedAtMs: 1 }])).toEqual([approver]);
+  });
+
+  test("says once more that a key was revoked when its running jobs are to end as well", () => {
+    const keyring = new Keyring([alice, { ...bob, revokedAtMs: 1 }], () => 2);
+    const withRunning = { ...bob, revokedAtMs: 1, cancelRunning: true };
+
+    expect(keyring.replace([alice, withRunning])).toEqual([approver]);
+    expect(keyring.replace([alice, withRunning])).toEqual([]);
+  });
+
+  test("does not revoke a key whose not_after came to lie in the past: that is mended by another date", () => {
+    const keyring = new Keyring([alice], () => 2);
+
+    expect(keyring.replace([{ ...alice, notAfterMs: 1 }])).toEqual([]);
+    expect(keyring.find(caller)).toBeUndefined();
+    keyring.replace([{ ...alice, notAfterMs: 3 }]);
+    expect(keyring.find(caller)).toBeDefined();
   });
 
   test("tells everybody of a revocation even when one of them fails, and says so", () => {
