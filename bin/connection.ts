@@ -177,19 +177,29 @@ async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPath
 
 /** Lines of `<url> <identity>`; `#` begins a comment. @throws UsageError for a line about this address that is no pin */
 async function knownSupervisor(path: string, url: string): Promise<string | undefined> {
-  let text: string;
+  // No going on to another identity where this one is malformed or in doubt: that would be a guess about whom to trust.
+  const pins = (await knownLines(path)).flatMap((line) => {
+    const [address = "", ...identity] = line.replace(/#.*/u, "").trim().split(/\s+/u);
+    if (address === "" || withoutSlash(address) !== withoutSlash(url)) return [];
+    return [asPin(identity.join(" "), `${path}: "${identity.join(" ")}" after ${address}`)];
+  });
+  const [pin, ...others] = new Set(pins);
+  if (others.length === 0) return pin;
+  throw new UsageError(
+    `${path} has ${pins.length} lines for ${url} that name different identities. Leave the right one.`,
+  );
+}
+
+async function knownLines(path: string): Promise<readonly string[]> {
   try {
-    text = await readFile(path, "utf8");
-  } catch {
+    return (await readFile(path, "utf8")).split("\n");
+  } catch (error) {
     // The file is optional: without it the data directory's own identity is taken.
-    return undefined;
+    if (isMissing(error)) return [];
+    throw new UsageError(`${path} can not be read (${errorText(error)}), and may pin this supervisor.`, {
+      cause: error,
+    });
   }
-  for (const line of text.split("\n")) {
-    const [address = "", identity = ""] = line.replace(/#.*/u, "").trim().split(/\s+/u);
-    // No going on to another identity where this one is malformed: that would be a guess about whom to trust.
-    if (withoutSlash(address) === withoutSlash(url)) return asPin(identity, `${path}: "${identity}" after ${address}`);
-  }
-  return undefined;
 }
 
 function asPin(text: string, where: string): string {

@@ -19,7 +19,7 @@ const Document = Compile(JobDocument);
  * @throws Error naming the file and what is wrong with it.
  */
 export async function readSignedJob(path: string, terminal: Pick<Terminal, "readInput">): Promise<SignedJob> {
-  const text = path === "-" ? await terminal.readInput() : await readFile(path, "utf8");
+  const text = path === "-" ? await terminal.readInput() : await readText(path);
   if (text === undefined) throw new UsageError("No signed job: name its file, or pipe it in.");
   const parsed = parse(text, path);
   const { job, signatures: given, ...others } = parsed;
@@ -32,6 +32,15 @@ export async function readSignedJob(path: string, terminal: Pick<Terminal, "read
   const signatures = parseSignatures(given);
   if (signatures === undefined) throw notSigned(path, "its signatures are not 1 to 16 by distinct keys");
   return { job, signatures: [...signatures] };
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const fix = "Name a file that is there, or make one with: supervisor submit --sign-only --out FILE";
+    throw new UsageError(`${path} can not be read (${errorText(error)}). ${fix}`, { cause: error });
+  }
 }
 
 /** Two members of one name are refused: what one signer saw must be what the next one signs. */

@@ -12,8 +12,6 @@ import type { Store } from "./store/store.ts";
 
 /** Between two comparisons, in ms; what another supervisor said counts for three of them. */
 const INTERVAL_MS = 10_000;
-/** Missing keys that a message names. */
-const SHOWN_KEYS = 3;
 const SHOWN_DIGEST = 12;
 
 export interface KeyringSyncOptions {
@@ -151,7 +149,7 @@ export class KeyringSync {
       const missing = await this.#findMissing(enrolled);
       // Read again meanwhile: others may have agreed on that one, with keys that are new.
       if (keyring.digest !== digest) return;
-      this.#missing = missing.length === 0 ? undefined : missingText(missing);
+      this.#tellMissing(missing);
       if (missing.length > 0) return;
       await store.keyrings.writeEnrolled(enrolled);
       this.#settled = digest;
@@ -160,6 +158,14 @@ export class KeyringSync {
     } finally {
       this.#isSettling = false;
     }
+  }
+
+  /** Health is for anybody to read, the log is not: only this one names the keys. */
+  #tellMissing(keys: readonly string[]): void {
+    const told = this.#missing;
+    this.#missing = keys.length === 0 ? undefined : missingText(keys.length);
+    if (this.#missing === undefined || this.#missing === told) return;
+    this.#options.log.error({ event: "keys_missing", keys }, this.#missing);
   }
 
   async #findMissing(enrolled: readonly string[]): Promise<readonly string[]> {
@@ -185,10 +191,9 @@ export function revokedForEver(name: string): string {
   );
 }
 
-function missingText(keys: readonly string[]): string {
-  const shown = keys.slice(0, SHOWN_KEYS).join(", ") + (keys.length > SHOWN_KEYS ? ", …" : "");
+function missingText(count: number): string {
   return (
-    `keys.toml lacks ${keys.length} key${keys.length === 1 ? "" : "s"} that were enrolled before (${shown}). ` +
+    `keys.toml lacks ${count} key${count === 1 ? "" : "s"} that were enrolled before; the log names them. ` +
     "Is it the right file? Put their tables back; what shall be revoked gets a revoked_at."
   );
 }

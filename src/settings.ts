@@ -69,7 +69,7 @@ const rpc = {
 
 const auth = {
   crypto: choice("native", ["native", "noble"], "Verifier: node:crypto with noble's key checks, or noble alone"),
-  max_verifications: integer(512, [1, 100_000], "Signature checks in flight; more are refused"),
+  max_verifications: integer(512, [16, 100_000], "Signature checks in flight; more are refused"),
 };
 
 const redis = {

@@ -8,9 +8,9 @@ import { CursorSealer, deriveKey } from "./auth/cursor.ts";
 import type { Keyring, Requirement } from "./auth/keyring.ts";
 import { createNativeSigner, createVerifier, selfTest, type Verifier } from "./auth/native-verifier.ts";
 import type { Caller } from "./auth/policy.ts";
-import { RateLimiter } from "./auth/rate-limit.ts";
 import { Sessions } from "./auth/session.ts";
 import { type Signer, signingInput, verifySignature } from "./auth/signature.ts";
+import { createAddressLimit, createKeyLimit } from "./call-limits.ts";
 import type { Config } from "./config.ts";
 import { Maintenance } from "./jobs/maintenance.ts";
 import { createSubmit } from "./jobs/submit.ts";
@@ -25,7 +25,8 @@ import { createRunnerHandlers } from "./rpc/handlers/runners.ts";
 import { createSessionHandlers } from "./rpc/handlers/session.ts";
 import { createSystemHandlers } from "./rpc/handlers/system.ts";
 import { openRpcDocument } from "./rpc/openrpc.ts";
-import type { Listener, Peer, RequestHandler } from "./rpc/transport.ts";
+import type { Listener, RequestHandler } from "./rpc/transport.ts";
+import { ApprovalScope } from "./runners/approval-scope.ts";
 import { createEnrol } from "./runners/enrol.ts";
 import { Presence } from "./runners/presence.ts";
 import type { Store } from "./store/store.ts";
@@ -77,6 +78,7 @@ export class Supervisor {
   readonly #audit: Audit;
   readonly #metrics: Metrics | undefined;
   readonly #keyringSync: KeyringSync;
+  readonly #approvals: ApprovalScope;
   readonly #openRpcText: string;
 
   constructor(options: SupervisorOptions) {
@@ -102,6 +104,12 @@ export class Supervisor {
       audit: this.#audit,
       log,
       supervisor: randomUUID(),
+      ...(options.keyringCheckMs === undefined ? {} : { intervalMs: options.keyringCheckMs }),
+    });
+    this.#approvals = new ApprovalScope({
+      runners: store.runners,
+      keyring,
+      log,
       ...(options.keyringCheckMs === undefined ? {} : { intervalMs: options.keyringCheckMs }),
     });
     const document = openRpcDocument({
@@ -148,12 +156,14 @@ export class Supervisor {
     await selfTest(this.#verifier);
     await this.#options.store.start(this.identity);
     await this.#keyringSync.start();
+    await this.#approvals.start();
     this.#maintenance.start();
     for (const listener of this.#listeners) await listener.start();
   }
 
   /** Takes nothing new, answers what was taken until the deadline, then lets go of everything. Collects failures. */
   async stop(): Promise<void> {
+    this.#approvals.stop();
     const deadline = AbortSignal.timeout(this.#options.config.stop_ms);
     const failures: unknown[] = [];
     const stopped = await Promise.allSettled(this.#listeners.map(async (listener) => listener.stop(deadline)));
@@ -231,7 +241,7 @@ export class Supervisor {
       runners: new Presence({ isServed: async (name) => store.runners.isServed(name), keepMs: PRESENCE_MS, now }),
       limits: jobLimits(config),
       verifySignatures: (job) => authenticator.verifyJobSignatures(job),
-      requirementsFor: (runner) => this.#options.keyring.requirementsFor(runner),
+      requirementsFor: (runner) => this.#approvals.requirementsFor(runner),
       isFair: (queue) => config.queue[queue]?.fair === true,
       keyLimit,
       durability,
@@ -294,38 +304,4 @@ export function limitsOf(config: Config): Readonly<Record<string, number>> {
   return Object.fromEntries(
     entries.filter((entry): entry is [string, number] => typeof entry[1] === "number" && entry[0] !== "port"),
   );
-}
-
-function createAddressLimit({ rpc }: Config, now: () => number): (peer: Peer, cost: number) => number {
-  const limiter = new RateLimiter({
-    perSecond: rpc.address_calls_per_second,
-    burst: rpc.address_burst,
-    maxEntries: 10_000,
-    now,
-  });
-  return (peer, cost) => limiter.take(peer.node ?? networkOf(peer.address ?? peer.transport), cost);
-}
-
-/** Only keys with a `rate` are limited; a bucket of their own each, two seconds deep. */
-function createKeyLimit(keyring: Keyring, now: () => number): (caller: Caller) => number {
-  const limiters = new Map<number, RateLimiter>();
-  return ({ key }) => {
-    const rate = keyring.find(key)?.rate;
-    if (rate === undefined) return 0;
-    let limiter = limiters.get(rate);
-    if (limiter === undefined) {
-      limiter = new RateLimiter({ perSecond: rate, burst: Math.max(1, rate * 2), maxEntries: 10_000, now });
-      limiters.set(rate, limiter);
-    }
-    return limiter.take(key);
-  };
-}
-
-/** A host has a /64 of IPv6 addresses to choose from: it is counted as one. */
-function networkOf(address: string): string {
-  if (!address.includes(":") || address.startsWith("::ffff:")) return address;
-  const [head = "", tail = ""] = address.split("::");
-  const groups = head.split(":").filter(Boolean);
-  const missing = address.includes("::") ? 8 - groups.length - tail.split(":").filter(Boolean).length : 0;
-  return [...groups, ...Array.from({ length: missing }, () => "0"), ...tail.split(":")].slice(0, 4).join(":");
 }

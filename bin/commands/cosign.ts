@@ -1,5 +1,6 @@
-import { readSeed } from "../../src/auth/key-file.ts";
 /** `supervisor cosign`: shows what a signed job would do, and adds a signature once a person agreed. */
+import { MAX_SIGNATURES } from "../../src/auth/credential.ts";
+import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
 import { createSigner } from "../../src/auth/signature.ts";
 import { coSignJob, type SignedJob } from "../../src/client/job.ts";
@@ -8,8 +9,6 @@ import { type Command, type CommandInput, UsageError } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
 import { badSigners, jobWords } from "../job-words.ts";
 import { readSignedJob, signedJobText, writeSignedJob } from "../signed-job.ts";
-
-const MAX_SIGNATURES = 16;
 
 export const cosign: Command = {
   options: [

@@ -25,6 +25,9 @@ const OPTIONS: readonly Option[] = [
   { flag: "--no-http", description: "Serve over Mycelium alone" },
 ];
 
+const KEYRING_REFUSED =
+  "keys.toml is refused, and the last good one stays in force. The log says why, and so does: supervisor keys check";
+
 export const serve: Command = {
   options: OPTIONS,
   examples: [
@@ -47,7 +50,8 @@ export const serve: Command = {
       keyring,
       identitySeed: data.identitySeed,
       version: programVersion(),
-      problems: () => [watch.problem, auditFile?.problem].filter((problem) => problem !== undefined),
+      // What is wrong names keys, and health is for anybody to read.
+      problems: () => [watch.problem && KEYRING_REFUSED, auditFile?.problem].filter((problem) => problem !== undefined),
       log,
       ...(auditFile === undefined ? {} : { auditLog: createLog({ level: "info", pretty: false }, auditFile) }),
       createListeners: (handler, self) => createListeners({ config, handler, supervisor: self, log }),

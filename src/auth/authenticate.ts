@@ -17,7 +17,7 @@ export interface AuthenticatorOptions {
   /** The supervisor's public key: what `aud` must be. */
   readonly identity: string;
   readonly keyring: Pick<Keyring, "find">;
-  readonly verifier: Pick<Verifier, "verify">;
+  readonly verifier: Pick<Verifier, "verify" | "assertRoom">;
   readonly replay: ReplayStore;
   /** UNIX ms, only to tell a refused caller the time; windows are judged by Redis' clock. The system's unless told. */
   readonly now?: () => number;
@@ -83,7 +83,7 @@ export interface Authenticator {
 
 /**
  * Makes the authenticator of one supervisor. What it says before a signature was found good never depends on which keys
- * are enrolled: audience, window and canonical form are judged before the keyring is asked.
+ * are enrolled: audience, window, canonical form and load are judged before the keyring is asked.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
   return {
@@ -128,6 +128,7 @@ async function verifyProof({ kind, proof, body, peer }: Presented, options: Auth
   assertAudience(proof.aud, identity);
   assertWindow(proof, options);
   const text = canonicalOf(body, "");
+  verifier.assertRoom(1);
   assertUsable(keyring.find(proof.key), peer);
   if (!(await verifier.verify(proof.key, proof.sig, signingInput(kind, text)))) throw unauthenticated();
   // Read again: the key may have been revoked while the thread pool worked.
@@ -143,6 +144,7 @@ async function verifyJobSignatures(incoming: IncomingJob, options: Authenticator
   assertAudience(job.aud, options.identity);
   const text = canonicalOf(job, "params.job");
   const signers = signatures.map((entry) => entry.public_key);
+  options.verifier.assertRoom(signers.length);
   readSigners(signers, incoming, options);
   const input = signingInput("job", text);
   const answers = await Promise.all(

@@ -8,7 +8,7 @@ export type CallProof = CallAuth;
 const NONCE = /^[0-9a-f]{32}$/;
 const CHALLENGE = /^[0-9a-f]{64}$/;
 /** Most signatures of one job (spec: signing, "Jobs on the wire"). */
-const MAX_SIGNATURES = 16;
+export const MAX_SIGNATURES = 16;
 
 /** `{v, aud, key, iat, exp, nonce, sig}`, exactly; undefined for anything else. */
 export function parseCallAuth(value: unknown): CallProof | undefined {

@@ -1,14 +1,12 @@
 /** keys.toml on disk: read with its mode checked, and read again when it changes. */
 import { type FSWatcher, watch } from "node:fs";
-import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { errorText } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { type Keyring, type KeyringContents, parseKeyring } from "./keyring.ts";
+import { readTrustedText } from "./trusted-file.ts";
 
-/** Group or world may write. */
-const FOREIGN_WRITE = 0o022;
 /** A change is read this long after its last sign, in ms: editors write in several steps. */
 const SETTLE_MS = 100;
 
@@ -135,18 +133,10 @@ function parseOrThrow(path: string, text: string, checked?: ReadonlySet<string>)
   throw new Error(`${path}: ${parsed.problem}`);
 }
 
-/**
- * Mode and text of one open file, so that nobody can swap it in between.
- * @throws Error naming file and fix.
- */
+/** @throws Error naming file and fix. */
 export async function readKeyringText(path: string): Promise<string> {
   try {
-    await using file = await open(path, "r");
-    const { mode } = await file.stat();
-    if ((mode & FOREIGN_WRITE) !== 0) {
-      throw new Error(`${path}: others may write to it, and so enrol themselves. Run: chmod go-w ${path}`);
-    }
-    return await file.readFile("utf8");
+    return await readTrustedText(path);
   } catch (error) {
     if (!(error instanceof Error && "code" in error)) throw error;
     const isMissing = error.code === "ENOENT";

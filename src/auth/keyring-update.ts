@@ -1,11 +1,16 @@
 /** Replaces keys.toml by an edited text: whole or not at all, mode 0600, and never over somebody else's edit. */
 import { randomBytes } from "node:crypto";
 import { open, realpath, rename, rm, stat } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { errorText } from "../errors.ts";
 import type { EditedKeyring } from "./keyring-edit.ts";
 import { readKeyringText } from "./keyring-file.ts";
 import type { KeyringContents } from "./keyring-toml.ts";
+
+/** An edit takes milliseconds: who waits longer than two seconds waits for one that was killed. */
+const LOCK_PAUSE_MS = 20;
+const LOCK_TRIES = 100;
 
 /**
  * Reads the file, edits it, and puts the result in its place: what does not parse never gets there. A symbolic link stays
@@ -13,11 +18,42 @@ import type { KeyringContents } from "./keyring-toml.ts";
  * @throws Error naming the file and why it was left as it is.
  */
 export async function updateKeyring(path: string, edit: (text: string) => EditedKeyring): Promise<KeyringContents> {
-  const before = await readKeyringText(path);
-  const edited = edit(before);
-  if (!edited.ok) throw new Error(`${path}: ${edited.problem}`);
-  if (edited.text !== before) await replaceText(await realpath(path), before, edited.text);
-  return edited.contents;
+  return locked(await realpath(path).catch(() => path), async () => {
+    const before = await readKeyringText(path);
+    const edited = edit(before);
+    if (!edited.ok) throw new Error(`${path}: ${edited.problem}`);
+    if (edited.text !== before) await replaceText(await realpath(path), before, edited.text);
+    return edited.contents;
+  });
+}
+
+/** One edit at a time: of two that read the same text the later one would undo the other, a revocation perhaps. */
+async function locked<Value>(path: string, work: () => Promise<Value>): Promise<Value> {
+  const lock = `${path}.lock`;
+  await takeLock(path, lock);
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function takeLock(path: string, lock: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await (await open(lock, "wx", 0o600)).close();
+      return;
+    } catch (error) {
+      const isTaken = error instanceof Error && "code" in error && error.code === "EEXIST";
+      // Where no lock can be made no file can be replaced either, and that attempt says it better.
+      if (!isTaken) return;
+      if (tries < LOCK_TRIES) await sleep(LOCK_PAUSE_MS);
+      else
+        throw new Error(`${path} is being edited by another command. Where none is at work: rm ${lock}`, {
+          cause: error,
+        });
+    }
+  }
 }
 
 async function replaceText(path: string, before: string, text: string): Promise<void> {

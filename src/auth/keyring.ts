@@ -50,6 +50,10 @@ export class Keyring {
     return this.#requirements.filter((requirement) => isGranted([requirement.runner], runner));
   }
 
+  get hasRequirements(): boolean {
+    return this.#requirements.length > 0;
+  }
+
   /** SHA-256 over the meaning of the keyring, 64 hex: supervisors that share a Redis compare it. Comments and order do not count. */
   get digest(): string {
     return this.#digest;

@@ -15,6 +15,11 @@ import { isCheckedKey, isCheckedSignature, type Signer, verifySignature } from "
 /** Verifies by the whole rule of the spec (signing, "The verification rule"), whatever library does the work. */
 export interface Verifier {
   /**
+   * To be asked before it is known whether the keys are enrolled: under load all are refused alike.
+   * @throws SupervisorError `tooMany` where so many verifications more would be too many in flight.
+   */
+  assertRoom(count: number): void;
+  /**
    * Ask about enrolled keys only: each key asked about is kept, and a stranger must not be able to fill that place.
    * False for anything malformed; the key's rights must be read again after the await.
    * @throws SupervisorError `tooMany` before any work, when too many verifications are in flight.
@@ -58,13 +63,16 @@ class NativeVerifier implements Verifier {
     this.#maxInFlight = maxInFlight;
   }
 
+  assertRoom(count: number): void {
+    if (this.#inFlight + count <= this.#maxInFlight) return;
+    throw new SupervisorError("tooMany", {
+      message: "Too many signatures to check at this moment",
+      data: { limit: this.#maxInFlight, retry_after_ms: RETRY_AFTER_MS },
+    });
+  }
+
   async verify(publicKey: string, signatureHex: string, input: Uint8Array): Promise<boolean> {
-    if (this.#inFlight >= this.#maxInFlight) {
-      throw new SupervisorError("tooMany", {
-        message: "Too many signatures to check at this moment",
-        data: { limit: this.#maxInFlight, retry_after_ms: RETRY_AFTER_MS },
-      });
-    }
+    this.assertRoom(1);
     if (!isCheckedSignature(signatureHex)) return false;
     const key = this.#find(publicKey);
     if (key === undefined) return false;
@@ -96,6 +104,10 @@ class NativeVerifier implements Verifier {
 
 /** The reference as it is: nothing is kept, nothing is in flight. */
 class NobleVerifier implements Verifier {
+  assertRoom(): void {
+    // Each is over before the next one begins.
+  }
+
   async verify(publicKey: string, signatureHex: string, input: Uint8Array): Promise<boolean> {
     return verifySignature(publicKey, signatureHex, input);
   }

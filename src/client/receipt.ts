@@ -142,6 +142,8 @@ function resultFault({ result }: JobView, receipt: ReceiptDocument): Fault {
   let bytes: Uint8Array;
   try {
     const { text, base64 } = result ?? {};
+    // Only one of them would be checked, and a reader may be shown the other.
+    if (text !== undefined && base64 !== undefined) return "the result is told twice, as text and as base64";
     bytes = base64 === undefined ? new TextEncoder().encode(text ?? "") : fromBase64(base64);
   } catch (error) {
     return `the result is not base64: ${errorText(error)}`;
@@ -152,6 +154,7 @@ function resultFault({ result }: JobView, receipt: ReceiptDocument): Fault {
 function logFault(entries: readonly LogEntry[], receipt: ReceiptDocument): Fault {
   const chain = new LogChain();
   for (const entry of entries.filter(({ attempt }) => attempt === receipt.attempt)) {
+    if (entry.text !== undefined && entry.base64 !== undefined) return `entry ${entry.seq} is told twice`;
     if (entry.seq !== chain.count + 1) return `entry ${chain.count + 1} is missing, ${entry.seq} stands in its place`;
     try {
       chain.append(logEntryText(entry));

@@ -1,4 +1,5 @@
 /** One entry of a message: limits, method, params, signature, rights, handler, in this order, to an outcome. */
+import { MAX_SIGNATURES } from "../auth/credential.ts";
 import { type Caller, reachOf } from "../auth/policy.ts";
 import type { Sessions } from "../auth/session.ts";
 import { isPublicKey } from "../auth/signature.ts";
@@ -107,8 +108,7 @@ export class EntryRunner {
   }
 
   #charge({ peer }: Connection, entry: Entry): void {
-    const isLarge = !isRefusal(entry) && entry.method === "rpc.discover";
-    const waitMs = this.#options.addressLimit(peer, isLarge ? DISCOVER_COST : 1);
+    const waitMs = this.#options.addressLimit(peer, isRefusal(entry) ? 1 : costOf(entry));
     if (waitMs > 0) throw tooFast("address_calls_per_second", waitMs);
   }
 
@@ -183,6 +183,13 @@ export class EntryRunner {
       return errorText(id, this.#toShown(cause, call, "error data"));
     }
   }
+}
+
+/** What a call costs before anything is known of its caller: each signature of a job is one to be checked. */
+function costOf({ method, params }: Request): number {
+  if (method === "rpc.discover") return DISCOVER_COST;
+  const signatures = method === "create_job" && isObject(params) ? memberOf(params, "signatures") : undefined;
+  return Array.isArray(signatures) ? Math.min(Math.max(signatures.length, 1), MAX_SIGNATURES) : 1;
 }
 
 function toCallOutcome(entry: Entry, call: Call, { code, verified }: Outcome): Omit<CallOutcome, "ms"> {

@@ -1,11 +1,10 @@
 /** A runner's own allow-list: a file beside the runner, never Redis or the ticket, says whose jobs it runs. */
-import { readFile } from "node:fs/promises";
-
 import { parse as parseToml } from "smol-toml";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
 
 import { isCheckedKey } from "../auth/signature.ts";
+import { readTrustedText } from "../auth/trusted-file.ts";
 import { errorText } from "../errors.ts";
 import { PublicKey } from "../rpc/schema.ts";
 
@@ -46,9 +45,9 @@ export function parseAllowList(text: string, origin: string): AllowList {
   return list;
 }
 
-/** Reads and parses the file. @throws Error as {@link parseAllowList}, or when it can not be read. */
+/** Reads and parses the file. @throws Error as {@link parseAllowList}, or when it can not be read, or others may write to it. */
 export async function loadAllowList(path: string): Promise<AllowList> {
-  return parseAllowList(await readFile(path, "utf8"), path);
+  return parseAllowList(await readTrustedText(path), path);
 }
 
 function readTables(text: string, origin: string): unknown {

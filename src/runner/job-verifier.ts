@@ -20,6 +20,9 @@ const LATE = "it has expired by this machine's clock and not by that of Redis. S
 /** Beyond any sensible setting of a supervisor: parsing more would stop the renewals of everything that runs. */
 const MAX_DOCUMENT_CHARS = 16 * 1024 * 1024;
 
+/** 16 signatures, or a ticket, take less than half of it, however they are spaced by us. */
+const MAX_PROOF_CHARS = 16 * 1024;
+
 /** What of a claim goes into receipts and onto the disk. */
 const CheckedClaim = Compile(Type.Object({ queue: Name, attempt: ReceiptDocument.properties.attempt }));
 const CheckedJob = Compile(JobDocument);
@@ -142,10 +145,11 @@ async function findTicketFault(
 }
 
 function parseText(text: string): unknown {
+  if (text.length > MAX_PROOF_CHARS) return undefined;
   try {
     return JSON.parse(text);
   } catch {
-    // Not JSON: no schema takes undefined, and that is the answer.
+    // Not JSON, or no proof of ours: no schema takes undefined, and that is the answer.
     return undefined;
   }
 }

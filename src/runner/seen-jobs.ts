@@ -116,16 +116,25 @@ class SeenFile implements SeenJobs {
   async #rewrite(): Promise<void> {
     const oldest = Math.floor((this.#now() - MARGIN_MS) / 1000);
     for (const [id, seen] of this.#jobs) if (seen.exp < oldest) this.#jobs.delete(id);
-    const temporary = `${this.#path}.new`;
-    const file = await open(temporary, "w", 0o600);
-    await file.chmod(0o600);
-    await file.writeFile([...this.#jobs].map(([id, seen]) => toLine(id, seen)).join(""));
-    await file.sync();
-    await rename(temporary, this.#path);
-    await syncDirectory(dirname(this.#path));
+    const file = await open(`${this.#path}.new`, "w", 0o600);
+    try {
+      await this.#fill(file);
+    } catch (error) {
+      // A disk that stays full must not cost a descriptor with each try.
+      await file.close();
+      throw error;
+    }
     await this.#file?.close();
     this.#file = file;
     this.#lines = this.#jobs.size;
+  }
+
+  async #fill(file: FileHandle): Promise<void> {
+    await file.chmod(0o600);
+    await file.writeFile([...this.#jobs].map(([id, seen]) => toLine(id, seen)).join(""));
+    await file.sync();
+    await rename(`${this.#path}.new`, this.#path);
+    await syncDirectory(dirname(this.#path));
   }
 
   /** In memory at once, on disk before it resolves; everything asked for during one flush shares the next. */

@@ -60,6 +60,14 @@ export class RedisRunners implements RunnerStore {
     return Promise.all([...all].map(async ([name, entry]) => this.#record(name, entry, { nowMs, queues })));
   }
 
+  async registrations(): Promise<readonly SignedRunner[]> {
+    return [...(await this.registry.all()).values()].map(({ registration }) => registration);
+  }
+
+  async registration(name: string): Promise<SignedRunner | undefined> {
+    return (await this.registry.get(name))?.registration;
+  }
+
   async get(name: string): Promise<RunnerRecord | undefined> {
     const entry = await this.registry.get(name);
     if (entry === undefined) return undefined;

@@ -165,6 +165,9 @@ export type Removed =
 export interface RunnerStore {
   register(registration: SignedRunner, enrolledBy: string): Promise<Registered>;
   list(): Promise<readonly RunnerRecord[]>;
+  /** Who is registered, and nothing of what they do. */
+  registrations(): Promise<readonly SignedRunner[]>;
+  registration(name: string): Promise<SignedRunner | undefined>;
   get(name: string): Promise<RunnerRecord | undefined>;
   remove(name: string, force: boolean): Promise<Removed>;
   /** Is a live runner there for this runner or group name? */

@@ -7,7 +7,7 @@ import { METHODS, type MethodName } from "../methods.ts";
 
 /**
  * Makes what is asked at each look, after what is read was asked for: what is told was read while the rights held. The
- * first time it costs nothing: the call has just been authenticated. What is made throws `unauthenticated` once the key is revoked, `forbidden` when its roles reach less far or farther.
+ * first time it costs nothing: the call has just been authenticated. What is made throws `unauthenticated` once the key is revoked, `forbidden` when its roles reach less far or farther, or it is another principal's.
  */
 export function createRightsCheck(
   sessions: Pick<Sessions, "callerOf">,
@@ -22,6 +22,9 @@ export function createRightsCheck(
     }
     const present = caller && (await sessions.callerOf(connection, caller.key));
     if (present === undefined) throw new SupervisorError("unauthenticated");
-    if (reachOf(present.roles, METHODS[method].access) !== caller?.reach) throw new SupervisorError("forbidden");
+    // Moved to another principal: the job was found by the one before.
+    const isSame = present.principal === caller?.principal;
+    if (!isSame || reachOf(present.roles, METHODS[method].access) !== caller.reach)
+      throw new SupervisorError("forbidden");
   };
 }

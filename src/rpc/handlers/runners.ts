@@ -6,6 +6,7 @@ import { toRunnerView } from "../../runners/runner.ts";
 import type { RunnerRecord, RunnerStore } from "../../store/store.ts";
 import type { Handlers } from "../context.ts";
 import type { Reach } from "../method.ts";
+import type { SignedRunner } from "../schema.ts";
 import { afterWrite } from "./after-write.ts";
 import { callerOf } from "./jobs.ts";
 
@@ -21,30 +22,32 @@ export function createRunnerHandlers({ runners, enrol, leaseMs }: RunnerHandlerO
   return {
     register_runner: async ({ registration, signature }, context) => {
       await enrol({ registration, signature, caller: callerOf(context), signedCall: context.signedCall ?? "" });
-      return afterWrite(async () =>
-        toRunnerView(visible(await runners.get(registration.name), callerOf(context)), leaseMs),
-      );
+      return afterWrite(async () => toRunnerView(present(await runners.get(registration.name)), leaseMs));
     },
 
     list_runners: async (_params, context) => {
       const caller = callerOf(context);
       const records = await runners.list();
       return {
-        runners: records.filter((record) => isVisible(record, caller)).map((record) => toRunnerView(record, leaseMs)),
+        runners: records
+          .filter(({ registration }) => isVisible(registration, caller))
+          .map((record) => toRunnerView(record, leaseMs)),
       };
     },
 
     get_runner_status: async ({ name }, context) => {
-      const record = visible(await runners.get(name), callerOf(context));
+      // First who it is and no more: missing and not granted are one answer after the same read.
+      if (!isVisible(await runners.registration(name), callerOf(context))) throw new SupervisorError("notFound");
+      const record = present(await runners.get(name));
       return { ...toRunnerView(record, leaseMs), registration: record.registration, enrolled_by: record.enrolledBy };
     },
 
     remove_runner: async ({ name, force = false }, context) => {
       const caller = callerOf(context);
-      const record = await runners.get(name);
+      const registration = await runners.registration(name);
       // By the runner role: the runner itself, and nobody who merely is granted its name.
-      const isMine = record?.registration.body.key === caller.key;
-      if (record === undefined || (caller.reach === "own" && !isMine)) throw new SupervisorError("notFound");
+      const isMine = registration?.body.key === caller.key;
+      if (registration === undefined || (caller.reach === "own" && !isMine)) throw new SupervisorError("notFound");
       const removed = await runners.remove(name, force);
       if (removed.outcome === "missing") throw new SupervisorError("notFound");
       if (removed.outcome === "has_jobs") {
@@ -57,13 +60,15 @@ export function createRunnerHandlers({ runners, enrol, leaseMs }: RunnerHandlerO
 }
 
 /** `own` reaches the runners granted to the key, by name or by one of their groups. */
-function isVisible(record: RunnerRecord, caller: Caller & { readonly reach: Reach }): boolean {
+function isVisible(registration: SignedRunner | undefined, caller: Caller & { readonly reach: Reach }): boolean {
+  if (registration === undefined) return false;
   if (caller.reach !== "own") return true;
-  const { name, groups } = record.registration.body;
+  const { name, groups } = registration.body;
   return [name, ...groups].some((granted) => isGranted(caller.runners, granted));
 }
 
-function visible(record: RunnerRecord | undefined, caller: Caller & { readonly reach: Reach }): RunnerRecord {
-  if (record === undefined || !isVisible(record, caller)) throw new SupervisorError("notFound");
+/** Removed between two reads. */
+function present(record: RunnerRecord | undefined): RunnerRecord {
+  if (record === undefined) throw new SupervisorError("notFound");
   return record;
 }

@@ -61,15 +61,20 @@ export function createSessionHandlers({ sessions, subscriptions, jobs }: Session
 
 /**
  * Do the rights hold by which a subscription was made? By the login, while there is one, where the call was not signed;
- * by the key either way, whose roles may have changed.
+ * by the key either way, whose roles or owner may have changed.
  */
 function createRightsCheck(sessions: Sessions, context: CallContext, withLogs: boolean): () => Promise<boolean> {
   const { connection, signedCall } = context;
-  const { key, reach } = callerOf(context);
+  const { key, principal, reach } = callerOf(context);
   return async () => {
     const present =
       signedCall === undefined ? await sessions.find(connection) : await sessions.callerOf(connection, key);
-    if (present?.key !== key || reachOf(present.roles, METHODS.subscribe_job.access) !== reach) return false;
+    if (
+      present?.key !== key ||
+      present.principal !== principal ||
+      reachOf(present.roles, METHODS.subscribe_job.access) !== reach
+    )
+      return false;
     return !withLogs || reachOf(present.roles, METHODS.get_job_logs.access) !== undefined;
   };
 }

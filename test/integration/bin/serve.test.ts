@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -94,11 +94,16 @@ describe("SIGHUP", () => {
     terminal.hangUp();
     await untilWritten({ terminal, ended: new Promise(() => undefined) }, /"event":"keyring_refused"/u);
     const isReadyWithBad = await isReady(url);
+    const health = await (await fetch(`${url}/readyz`)).text();
     await writeFile(keyring, good);
     terminal.hangUp();
     await waitUntil(async () => isReady(url));
 
     expect(isReadyWithBad).toBe(false);
+    // Health is for anybody to read: what names keys is in the log.
+    expect(health).toContain("keys.toml is refused, and the last good one stays in force");
+    expect(health).not.toContain("nonsense");
+    expect(terminal.stderr).toContain("nonsense");
   });
 });
 
@@ -209,5 +214,24 @@ describe("where a supervisor serves", () => {
     expect(other.stderr).toMatch(/-32006: Wrong audience.*known_supervisors/u);
     expect(malformed.code).toBe(2);
     expect(malformed.stderr).toContain(`"ed25519:d0" after ${url} is not ed25519: and 64`);
+  });
+
+  test("is not called where known_supervisors leaves in doubt whom it pins", async () => {
+    const { url } = await serve();
+    const known = join(directory, "data", "known_supervisors");
+    const line = ["whoami", "--to", url];
+
+    await writeFile(known, `${url} ed25519:${"d0".repeat(32)}\n${url}/ ed25519:${"d1".repeat(32)}\n`);
+    const twofold = await runLine(line, { env });
+    await writeFile(known, `${url} ed25519:${"d0".repeat(32)} ed25519:${"d1".repeat(32)}\n`);
+    const long = await runLine(line, { env });
+    await rm(known);
+    await mkdir(known);
+    const unreadable = await runLine(line, { env });
+
+    expect([twofold.code, long.code, unreadable.code]).toEqual([2, 2, 2]);
+    expect(twofold.stderr).toMatch(/has 2 lines for .* that name different identities/u);
+    expect(long.stderr).toContain("is not ed25519: and 64");
+    expect(unreadable.stderr).toMatch(/known_supervisors can not be read \(EISDIR.*\), and may pin this supervisor/u);
   });
 });

@@ -44,6 +44,18 @@ describe("the payload of submit", () => {
   });
 });
 
+describe("a signed job that is not there", () => {
+  test.each([
+    ["submit", "--signed"],
+    ["cosign", "--yes"],
+  ])("%s %s names the file and what to do", async (command, flag) => {
+    const { code, stderr } = await system.run([command, flag, join(system.directory, "nofile")]);
+
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/nofile can not be read \(ENOENT.*\)\. Name a file that is there/u);
+  });
+});
+
 describe("the job that submit makes", () => {
   test("says what the flags say, numbers as they were meant", async () => {
     const words = ["--env", "BRANCH=a=b", "--env", "EMPTY=", "--timeout", "007", "--priority", "9", "--context", "x"];

@@ -82,6 +82,11 @@ const forgeries: readonly { name: string; wishes: () => Promise<JobWishes>; reas
     reason: "its ticket is malformed",
   },
   {
+    name: "a ticket beyond all bounds",
+    wishes: async () => ({ stored: { ticket: `${(await honest()).ticket}${" ".repeat(16 * 1024)}` } }),
+    reason: "its ticket is malformed",
+  },
+  {
     name: "a job of a queue that is not this runner's",
     wishes: async () => ({ runner: "gpu" }),
     reason: 'queue "gpu" is not one of this runner\'s',

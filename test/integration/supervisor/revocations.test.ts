@@ -20,20 +20,22 @@ afterEach(async () => {
 });
 
 /** A supervisor whose file has this entry for alice, or none; with its audit lines about revocations. */
-type Audited = Node & { readonly revocations: string[] };
+type Audited = Node & { readonly revocations: string[]; readonly missing: string[] };
 
 async function aNode(redis: TestRedis, entry: KeyWish | undefined): Promise<Audited> {
   const revocations: string[] = [];
+  const missing: string[] = [];
   const node = await startNode({
     keys: entry === undefined ? OTHERS : { ...OTHERS, alice: entry },
     redis,
     keyringCheckMs: 50,
     onLog: (line) => {
       if (line.includes('"what":"revocation"')) revocations.push(line);
+      if (line.includes('"event":"keys_missing"')) missing.push(line);
     },
   });
   nodes.push(node);
-  return Object.assign(node, { revocations });
+  return Object.assign(node, { revocations, missing });
 }
 
 async function stop(node: Node): Promise<void> {
@@ -212,7 +214,9 @@ describe("A key taken out of keys.toml", () => {
     const second = await aNode(redis, undefined);
     await waitUntil(() => JSON.stringify(second.supervisor.readiness()).includes("that were enrolled before"));
     expect(second.supervisor.readiness().ready).toBe(false);
-    expect(JSON.stringify(second.supervisor.readiness())).toContain(alice.publicKey);
+    // Health is for anybody to read; the log is not.
+    expect(JSON.stringify(second.supervisor.readiness())).not.toContain(alice.publicKey);
+    expect(second.missing).toEqual([expect.stringContaining(alice.publicKey)]);
     expect(await isRevoked(second)).toBe(false);
     expect(await second.store.jobs.head(id)).toMatchObject({ state: "pending" });
     await stop(second);
@@ -251,5 +255,20 @@ describe("A wait that is in flight when its key is revoked", () => {
     revokeAlice(here);
 
     for (const answer of await Promise.all(waits)) expect(answer).toMatchObject({ error: { code: -32_001 } });
+  });
+
+  test("ends as forbidden when the key is given to another principal, whose job it is not", async () => {
+    const redis = await startRedis();
+    const node = await aNode(redis, ALICE);
+    await registerRunner(node, "build");
+    const id = await aWaitingJob(node);
+    const wait = node.send(await aCall("wait_job", { id, wait_ms: 20_000 }, { aud: node.identity, signer: alice }));
+    await waitUntil(async () => (await redis.client().keys("*:nonce:*")).length >= 2);
+
+    node.keyring.replace(
+      node.keyring.all().map((key) => (key.name === "alice" ? Object.assign({}, key, { principal: "bob" }) : key)),
+    );
+
+    expect(await wait).toMatchObject({ error: { code: -32_003 } });
   });
 });

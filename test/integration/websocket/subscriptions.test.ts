@@ -108,6 +108,22 @@ describe("subscribe_job", () => {
     expect(conversation.events).not.toContain("line 1");
   });
 
+  test("ends when its key is given to another principal", async () => {
+    const id = await system.submit("alice");
+    await using conversation = await Conversation.open(system);
+    await conversation.askAs("alice", "subscribe_job", { id });
+    await waitUntil(() => conversation.events.length === 1);
+    const { keyring } = system.node;
+    const before = keyring.all();
+
+    keyring.replace(before.map((key) => (key.name === "alice" ? Object.assign({}, key, { principal: "bob" }) : key)));
+    await waitUntil(() => conversation.events.length === 2);
+    keyring.replace(before);
+    await system.claim();
+
+    expect(conversation.events).toStrictEqual(["pending", "end: rights"]);
+  });
+
   test("answers a stranger like a missing job, and bad parameters as such", async () => {
     const id = await system.submit("alice");
     await system.claim();

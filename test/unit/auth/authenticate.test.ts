@@ -10,6 +10,7 @@ import type { Peer } from "../../../src/rpc/transport.ts";
 import type { NonceOutcome, ReplayStore } from "../../../src/store/store.ts";
 import {
   aSignedCall,
+  aSignedJob,
   aSigner,
   anEnrolledKey,
   type CallWishes,
@@ -62,7 +63,7 @@ function aStage({
   const authenticator = createAuthenticator({
     identity: supervisorA,
     keyring,
-    verifier: { verify },
+    verifier: { verify, assertRoom: () => undefined },
     replay,
     now: () => NOW_MS,
   });
@@ -72,6 +73,29 @@ function aStage({
 async function send(stage: Stage, wishes: CallWishes = {}, peer: Peer = http): Promise<VerifiedCall> {
   return stage.authenticator.authenticateCall({ ...(await aSignedCall(wishes)), peer });
 }
+
+test("under load enrolled and unknown keys are refused alike, before the keyring is asked", async () => {
+  const asked: string[] = [];
+  const authenticator = createAuthenticator({
+    identity: supervisorA,
+    keyring: {
+      find: (key) => {
+        asked.push(key);
+        return undefined;
+      },
+    },
+    verifier: createVerifier({ crypto: "native", maxInFlight: 0 }),
+    replay: { claimNonce: async () => ({ outcome: "fresh" }) },
+  });
+
+  await expect(
+    refusalOf(authenticator.authenticateCall({ ...(await aSignedCall()), peer: http })),
+  ).resolves.toMatchObject({ name: "tooMany", data: { retry_after_ms: 250 } });
+  await expect(
+    refusalOf(authenticator.verifyJobSignatures({ ...(await aSignedJob()), peer: http })),
+  ).resolves.toMatchObject({ name: "tooMany" });
+  expect(asked).toEqual([]);
+});
 
 const UNAUTHENTICATED = { name: "unauthenticated", message: "Unauthenticated", data: undefined };
 

@@ -87,6 +87,12 @@ describe("loadKeyring", () => {
   });
 });
 
+/** At once: the watch must not see a file that is half written. */
+async function putThere(text: string): Promise<void> {
+  await writeFile(join(directory, "next"), text, { mode: 0o600 });
+  await rename(join(directory, "next"), path);
+}
+
 describe("watchKeyring", () => {
   test("follows a file that is written over", async () => {
     const { keyring, watch } = await aWatch();
@@ -110,7 +116,7 @@ describe("watchKeyring", () => {
 
   test("keeps the last good keys while the file is bad, says so once, and says when it is over", async () => {
     const { keyring, watch, events, problems } = await aWatch();
-    await writeFile(path, "[[key]]\nname = 1\n");
+    await putThere("[[key]]\nname = 1\n");
     await watch.reload();
     await watch.reload();
 
@@ -118,7 +124,7 @@ describe("watchKeyring", () => {
     expect(keyring.all()).toHaveLength(2);
     expect(events.filter((event) => event === "keyring_refused")).toHaveLength(1);
 
-    await writeFile(path, textOf(caller));
+    await putThere(textOf(caller));
     await watch.reload();
     expect(watch.problem).toBeUndefined();
     expect(keyring.all()).toHaveLength(1);

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { addKey, type EditedKeyring, revokeKey } from "../../../src/auth/keyring-edit.ts";
 import { updateKeyring } from "../../../src/auth/keyring-update.ts";
+import { createSigner } from "../../../src/auth/signature.ts";
 import { VECTORS } from "../../support/signing.ts";
 
 const { caller, approver } = VECTORS.keys;
@@ -72,6 +73,34 @@ describe("updateKeyring", () => {
       async (error: unknown) => expect(String(error)).toMatch(/left as it is|others may write|no \[\[key\]\]/),
     );
     await expect(readdir(directory)).resolves.toEqual(["keys.toml"]);
+  });
+
+  test("lets one edit be at work at a time: none of many at once is undone by another", async () => {
+    const names = Array.from({ length: 8 }, (_, index) => `k${index}`);
+    const adding = names.map(async (name) =>
+      updateKeyring(path, (text) =>
+        addKey(text, {
+          name,
+          principal: name,
+          key: createSigner(name.padEnd(64, "0").replace("k", "a")).publicKey,
+          roles: [],
+          runners: [],
+        }),
+      ),
+    );
+
+    await expect(Promise.all(adding)).resolves.toHaveLength(8);
+
+    const text = await readFile(path, "utf8");
+    expect(names.filter((name) => !text.includes(`name = "${name}"`))).toEqual([]);
+    await expect(readdir(directory)).resolves.toEqual(["keys.toml"]);
+  });
+
+  test("says what to do about a lock that a killed command left", async () => {
+    await writeFile(`${path}.lock`, "");
+
+    await expect(updateKeyring(path, add)).rejects.toThrow(`Where none is at work: rm ${path}.lock`);
+    await expect(readFile(path, "utf8")).resolves.toBe(FILE);
   });
 
   test("refuses a file that others may write to, and one that is not there", async () => {

@@ -147,6 +147,6 @@ describe("selfTest", () => {
   ];
 
   test.each(broken)("finds a verifier that %s", async (title, verify) => {
-    await expect(selfTest({ verify, forget: () => undefined })).rejects.toThrow(title);
+    await expect(selfTest({ verify, assertRoom: () => undefined, forget: () => undefined })).rejects.toThrow(title);
   });
 });

@@ -213,6 +213,12 @@ describe("the result", () => {
     expect(failed({ view: { ...JOB_VIEW, result: { base64: btoa("ok\n") } } })).toEqual([]);
     expect(failed({ view: { ...JOB_VIEW, result: { base64: "?" } } })).toEqual(["result"]);
   });
+
+  test("is refused when it is told twice: one would be checked, and another shown", () => {
+    const result = { text: "forged", base64: btoa("ok\n") };
+
+    expect(failed({ view: { ...JOB_VIEW, result } })).toEqual(["result"]);
+  });
 });
 
 describe("the log", () => {
@@ -238,6 +244,7 @@ describe("the log", () => {
     ["one was added", [...ENTRIES, { attempt: 1, seq: 4, time_ms: 0, stream: "stdout", text: "x" }]],
     ["one was changed", [first, second, { attempt: 1, seq: 3, time_ms: 0, stream: "system", text: "exit code 0" }]],
     ["one has no text", [first, second, { attempt: 1, seq: 3, time_ms: 0, stream: "system" }]],
+    ["one is told twice", [first && { ...first, base64: "Zm9yZ2Vk" }, second, third]],
     ["there is none", []],
   ])("is refused when %s", (_title, entries) => {
     expect(failed({ entries: entries.filter((entry) => entry !== undefined) })).toEqual(["log"]);

@@ -199,6 +199,21 @@ describe("Dispatcher: order of the checks", () => {
     expect(costs).toStrictEqual([20, 1]);
   });
 
+  test("charges for each signature of a job, since each may be one to check", async () => {
+    const costs: number[] = [];
+    const addressLimit = (_peer: unknown, cost: number): number => {
+      costs.push(cost);
+      return 0;
+    };
+    const signed = [0, 1, 5, 16, 1000].map((count) => ({ signatures: Array.from({ length: count }, () => ({})) }));
+    const odd = [undefined, [], { signatures: { length: 9 } }, {}];
+    const batch = [...signed, ...odd].map((params) => aRequest("create_job", params));
+
+    await send(aDispatcher({ addressLimit }), batch);
+
+    expect(costs).toStrictEqual([1, 1, 5, 16, 16, 1, 1, 1, 1]);
+  });
+
   test("checks params before the signature, the signature before the role, the role before the key's limit", async () => {
     const steps: string[] = [];
     const handler = aDispatcher({

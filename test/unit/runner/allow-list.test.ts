@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -41,12 +41,16 @@ describe("parseAllowList", () => {
     expect(() => parseAllowList(text, "allow.toml")).toThrow("allow.toml");
   });
 
-  test("is loaded from a file", async () => {
+  test("is loaded from a file, unless others may write to it", async () => {
     const directory = await mkdtemp(join(tmpdir(), "horus-allow-test-"));
     const path = join(directory, "allow.toml");
-    await writeFile(path, table("alice", VECTORS.keys.caller));
+    await writeFile(path, table("alice", VECTORS.keys.caller), { mode: 0o644 });
 
     expect((await loadAllowList(path)).size).toBe(1);
+    await chmod(path, 0o664);
+    await expect(loadAllowList(path)).rejects.toThrow(
+      "others may write to it, and so say whom to trust. Run: chmod go-w",
+    );
     await rm(directory, { recursive: true });
   });
 });

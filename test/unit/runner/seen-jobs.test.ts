@@ -1,4 +1,4 @@
-import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -184,6 +184,19 @@ describe("SeenJobs", () => {
       `{"id":"${ID}","attempt":10010,"exp":${NOW + 60}}`,
       `{"id":"${OTHER}","attempt":1,"exp":${NOW + 60}}`,
     ]);
+  });
+
+  test("what can not be written costs no descriptor, however often it is tried", async () => {
+    const seen = await load();
+    // A directory in the place of the file: its replacement is opened and filled, and can not be put there.
+    await mkdir(path);
+    const before = (await readdir("/proc/self/fd")).length;
+
+    for (let attempt = 1; attempt <= 20; attempt += 1) {
+      await expect(seen.started({ id: ID, attempt, expiresAt: NOW + 60 })).rejects.toThrow("EISDIR");
+    }
+
+    expect((await readdir("/proc/self/fd")).length).toBeLessThan(before + 10);
   });
 
   test("nothing is taken after it was closed", async () => {

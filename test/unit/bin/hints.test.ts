@@ -1,0 +1,79 @@
+import { describe, expect, test } from "vitest";
+
+import { COMMANDS } from "../../../bin/commands.ts";
+import { explainJobRefusal, RefusedError, refusalText } from "../../../bin/hints.ts";
+import { RpcError } from "../../../src/client/rpc-error.ts";
+import { ERRORS } from "../../../src/errors.ts";
+
+function refusal(code: number, data?: unknown): RpcError {
+  return new RpcError(code, "Refused", data);
+}
+
+/** A word of each hint that says what to do. */
+const SAYS: Readonly<Record<keyof typeof ERRORS, RegExp>> = {
+  parse: /one version\?.*supervisor --version/u,
+  invalidRequest: /one version\?.*supervisor --version/u,
+  methodNotFound: /one version\?.*supervisor --version/u,
+  invalidParams: /Mend the value that is named/u,
+  internal: /log says more, under the request id/u,
+  unauthenticated: /keys\.toml.*--key names another/u,
+  stale: /Set the clocks/u,
+  forbidden: /supervisor whoami;.*supervisor runner list/u,
+  notFound: /supervisor job list/u,
+  replay: /may have been carried out/u,
+  wrongAudience: /known_supervisors/u,
+  conflict: /Leave out --id/u,
+  wrongState: /supervisor job get ID/u,
+  tooLarge: /Send less/u,
+  tooMany: /retry_after_ms/u,
+  unavailable: /supervisor doctor.*safe for everything but a new job/u,
+};
+
+describe("the hint of a refusal", () => {
+  test.each(Object.entries(SAYS))("of %s says what to do", (name, says) => {
+    const { code } = new Map(Object.entries(ERRORS)).get(name) ?? { code: 0 };
+    const text = refusalText(refusal(code, { limit: "x" }));
+
+    expect(text).toMatch(new RegExp(`^the supervisor answered ${code}: Refused \\{"limit":"x"\\}\\. [A-Z]`, "u"));
+    expect(text).toMatch(says);
+    expect(text).toMatch(/[.?]$/u);
+  });
+
+  test("is there for every error, and names no command that does not exist", () => {
+    expect(Object.keys(SAYS).toSorted()).toEqual(Object.keys(ERRORS).toSorted());
+    const names = new Set(COMMANDS.map(({ name }) => name));
+    const texts = Object.values(ERRORS).map(({ code }) => refusalText(refusal(code)));
+    const named = texts
+      .join(" ")
+      .matchAll(/supervisor ((?:job|runner|whoami|doctor|submit|cosign|keys)(?: [a-z]+)?)/gu);
+    const unknown = [...named].flatMap(([, words = ""]) =>
+      names.has(words) || names.has(words.split(" ", 1)[0] ?? "") ? [] : [words],
+    );
+    expect(unknown).toEqual([]);
+  });
+
+  test("is left out for a code of another supervisor", () => {
+    expect(refusalText(refusal(-32_999))).toBe("the supervisor answered -32999: Refused");
+  });
+});
+
+describe("a job that was refused", () => {
+  test("as forbidden is explained by both reasons, which nobody tells apart", () => {
+    const shown = explainJobRefusal(refusal(ERRORS.forbidden.code), "build");
+
+    expect(shown).toBeInstanceOf(RefusedError);
+    expect(String(shown)).toMatch(/no runner or group "build" is registered.*or this key may not send to it/u);
+  });
+
+  test("for missing approvals is told how to get them", () => {
+    const shown = explainJobRefusal(refusal(ERRORS.forbidden.code, { approvals_missing: 1 }), "build");
+
+    expect(String(shown)).toMatch(/submit --sign-only --out FILE.*cosign FILE.*submit --signed FILE/u);
+  });
+
+  test("otherwise stays as it is", () => {
+    const error = refusal(ERRORS.stale.code);
+
+    expect(explainJobRefusal(error, "build")).toBe(error);
+  });
+});
