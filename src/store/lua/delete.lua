@@ -6,8 +6,9 @@
 -- keeps    what was admitted can not be admitted again while its signature is good
 -- atomic   the tombstone stands in the same step in which the record goes
 local job = read_job(ARGV[1], true)
+-- Whether or not the job is there: missing and not yours are the same work.
+local principal = redis.call('HGET', KEYS[2], 'principal')
 if not job then
-  local principal = redis.call('HGET', KEYS[2], 'principal')
   if principal and (ARGV[2] == '' or principal == ARGV[2]) then
     return { 'deleted' }
   end
