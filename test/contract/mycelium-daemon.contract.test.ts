@@ -245,7 +245,6 @@ function daemonContract(create: () => Promise<Pair>): void {
   });
 
   test("tells of a message, and of a reply under the same id, when the other side has it and when it was read", async () => {
-    const status = async (daemon: MyceliumDaemon, id: string): Promise<string> => daemon.delivery(id);
     const state = async (id: string): Promise<unknown> => {
       const told: unknown = await (await fetch(`${pair.near.api}/messages/status/${id}`)).json();
       return typeof told === "object" && told !== null && "state" in told ? told.state : undefined;
@@ -254,16 +253,16 @@ function daemonContract(create: () => Promise<Pair>): void {
     const answer = near.push({ to, topic: "status", payload: bytes("?"), replyTimeoutSeconds: 10 });
     const id = await answerNext("status", "!");
     const repliedAt = performance.now();
-    expect(await status(far, id)).toBe("under way");
+    expect(await far.delivery(id)).toBe("under way");
     await answer;
-    await until(async () => (await status(far, id)) === "arrived");
+    await until(async () => (await far.delivery(id)) === "arrived");
 
     // The opening, the content and the end, each there and back.
     expect(performance.now() - repliedAt).toBeGreaterThan(5 * pair.delayMs);
     await until(async () => (await state(id)) === "read");
     const unread = await send("unread", "?");
     await until(async () => (await state(unread)) === "received");
-    expect(await status(near, "0011223344556677")).toBe("unknown");
+    expect(await near.delivery("0011223344556677")).toBe("unknown");
     await far.take("unread");
     await until(async () => (await state(unread)) === "read");
   });
