@@ -120,6 +120,7 @@ const mycelium = {
   receive: choice("hold", ["hold", "poll"], "hold: daemon of our own; poll: a daemon shared with other programs"),
   max_message_bytes: integer(MIB, [KIB, 2 * MIB], "Largest message sent or answered"),
   messages_per_second: integer(12, [1, 1000], "Messages sent a second, sustained"),
+  unauthenticated_per_second: integer(2, [1, 1000], "Replies a second to all that nobody signed or that is malformed"),
   sources: list("Subnets put on the daemon's whitelist for the topic"),
   allow_remote_api: flag(false, "Use a daemon whose API is not on loopback"),
 };

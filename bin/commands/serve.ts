@@ -144,6 +144,7 @@ function myceliumListener({ config: { mycelium, data_dir: dataDir }, handler, lo
       receive: mycelium.receive,
       maxMessageBytes: mycelium.max_message_bytes,
       messagesPerSecond: mycelium.messages_per_second,
+      unauthenticatedPerSecond: mycelium.unauthenticated_per_second,
       sources: mycelium.sources,
       dataDir,
     },

@@ -4,13 +4,12 @@ import { join } from "node:path";
 import type { Config } from "../../src/config.ts";
 import { errorText } from "../../src/errors.ts";
 import { daemonCommand, daemonNotes, RELEASES, urlOf } from "../../transports/mycelium/daemon-notes.ts";
+import { measurePace } from "../../transports/mycelium/daemon-pace.ts";
 import { MyceliumDaemon } from "../../transports/mycelium/daemon.ts";
 import type { Check } from "./check.ts";
 
 /** Longest wait for an answer, in ms: a daemon that somebody long-polls answers late. */
 const PATIENCE_MS = 10_000;
-/** The first question makes the connection; the quickest of these tells whether the daemon's lock is held. */
-const QUESTIONS = 3;
 
 /** Reachable, loopback, version, own or shared, key, topic; only reachable where it is not. */
 export async function checkDaemon({ mycelium, data_dir: directory }: Config): Promise<readonly Check[]> {
@@ -33,26 +32,17 @@ export async function checkDaemon({ mycelium, data_dir: directory }: Config): Pr
 }
 
 async function examine(daemon: MyceliumDaemon, settings: Config["mycelium"]): Promise<readonly Check[]> {
-  const { node, adminMs } = await ask(daemon);
-  const facts = { node, adminMs, isRemote: daemon.isRemote };
+  // Makes the connection, so that only answers are timed.
+  await daemon.admin();
+  const pace = await measurePace(daemon);
+  const facts = { ...pace, isRemote: daemon.isRemote };
   const notes = daemonNotes({ ...facts, isPolled: settings.receive === "poll", hasOtherReader: false });
   return [
-    { what: `Mycelium ${daemon.api}`, verdict: "good", says: `answers in ${Math.round(adminMs)} ms` },
+    { what: `Mycelium ${daemon.api}`, verdict: "good", says: `answers in ${Math.round(pace.answerMs)} ms` },
     ...notes.map((says): Check => ({ what: "Mycelium daemon", verdict: "warning", says: capital(says) })),
-    { what: "Mycelium node", verdict: "good", says: `peers reach a supervisor here at ${urlOf(node)}` },
+    { what: "Mycelium node", verdict: "good", says: `peers reach a supervisor here at ${urlOf(pace.node)}` },
     await checkTopic(daemon, settings),
   ];
-}
-
-async function ask(daemon: MyceliumDaemon): Promise<Pick<Parameters<typeof daemonNotes>[0], "node" | "adminMs">> {
-  let quickest = { node: await daemon.admin(), adminMs: Number.POSITIVE_INFINITY };
-  for (let count = 0; count < QUESTIONS; count += 1) {
-    const askedAt = performance.now();
-    const node = await daemon.admin();
-    const adminMs = performance.now() - askedAt;
-    if (adminMs < quickest.adminMs) quickest = { node, adminMs };
-  }
-  return quickest;
 }
 
 /** Who may send to the topic: the daemon's list, which the supervisor makes what `sources` says when it starts. */

@@ -71,6 +71,7 @@ export interface PeerSeen {
   readonly lastMessageMs: number;
   readonly calls: number;
   readonly refused: number;
+  /** A message to it and its receipt, newest measurement. */
   readonly roundTripMs?: number;
 }
 

@@ -7,8 +7,11 @@ import { parseArgs } from "node:util";
 import { BREAKAGE_NAMES } from "./breakages.ts";
 import { type ChaosOptions, type ChaosReport, type Progress, runChaos } from "./chaos.ts";
 import { FAULT_KINDS, type FaultKind, isFaultKind } from "./faults.ts";
+import { runStormCommand } from "./storm-run.ts";
+import { wholeNumber } from "./whole-number.ts";
 
 const USAGE = `npm run chaos -- [options]
+npm run chaos -- mycelium [options]    a storm over the overlay; its own --help
 
 options:
   --seed <n>         decides jobs and faults; a new one unless given
@@ -50,21 +53,21 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const seed = values.seed === undefined ? Date.now() % 1_000_000 : whole("seed", values.seed);
-  const leaseMs = whole("lease", values.lease);
+  const seed = values.seed === undefined ? Date.now() % 1_000_000 : wholeNumber("seed", values.seed);
+  const leaseMs = wholeNumber("lease", values.lease);
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => stop.abort(new Error(`ended by ${signal}`)));
   }
   const options = {
     seed,
-    jobs: whole("jobs", values.jobs),
-    faults: whole("faults", values.faults),
+    jobs: wholeNumber("jobs", values.jobs),
+    faults: wholeNumber("faults", values.faults),
     kinds: kindsOf(values.only),
-    lanes: whole("lanes", values.lanes),
+    lanes: wholeNumber("lanes", values.lanes),
     leaseMs,
-    recoveryMs: values.recovery === undefined ? leaseMs * RECOVERY_LEASES : whole("recovery", values.recovery),
-    patienceMs: whole("patience", values.patience),
+    recoveryMs: values.recovery === undefined ? leaseMs * RECOVERY_LEASES : wholeNumber("recovery", values.recovery),
+    patienceMs: wholeNumber("patience", values.patience),
     historyPath: values.history ?? join(tmpdir(), `horus-chaos-${seed}.jsonl`),
     ...(values.broken === undefined ? {} : { broken: values.broken }),
     signal: stop.signal,
@@ -78,12 +81,6 @@ async function main(argv: readonly string[]): Promise<number> {
   // Nobody asked for it, and there is nothing to look up in it.
   if (values.history === undefined) await rm(options.historyPath, { force: true });
   return 0;
-}
-
-function whole(name: string, text: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new RangeError(`--${name} "${text}" is not a whole number.`);
 }
 
 function kindsOf(text: string | undefined): readonly FaultKind[] {
@@ -135,4 +132,5 @@ function replay({ seed, jobs, faults, kinds = FAULT_KINDS, lanes, leaseMs, broke
   return `${counts}${only}${broken === undefined ? "" : ` --broken ${broken}`}`;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const [first, ...rest] = process.argv.slice(2);
+process.exitCode = first === "mycelium" ? await runStormCommand(rest) : await main(process.argv.slice(2));

@@ -197,6 +197,8 @@ function daemonContract(create: () => Promise<Pair>): void {
       return isBlocked || !isHeld;
     });
 
+    // What needs no lock is answered all the same: so a slow daemon is told from one that is held.
+    await far.answer();
     expect(isHeld).toBe(true);
     expect(await heldEnd).toBe(204);
     await far.admin();
@@ -240,6 +242,29 @@ function daemonContract(create: () => Promise<Pair>): void {
 
     const status: unknown = await (await fetch(`${pair.near.api}/messages/status/${id}`)).json();
     expect(status).toMatchObject({ state: "pending" });
+  });
+
+  test("tells of a message, and of a reply under the same id, when the other side has it and when it was read", async () => {
+    const state = async (id: string): Promise<unknown> => {
+      const told: unknown = await (await fetch(`${pair.near.api}/messages/status/${id}`)).json();
+      return typeof told === "object" && told !== null && "state" in told ? told.state : undefined;
+    };
+    const to = { pk: pair.far.publicKey };
+    const answer = near.push({ to, topic: "status", payload: bytes("?"), replyTimeoutSeconds: 10 });
+    const id = await answerNext("status", "!");
+    const repliedAt = performance.now();
+    expect(await far.delivery(id)).toBe("under way");
+    await answer;
+    await until(async () => (await far.delivery(id)) === "arrived");
+
+    // The opening, the content and the end, each there and back.
+    expect(performance.now() - repliedAt).toBeGreaterThan(5 * pair.delayMs);
+    await until(async () => (await state(id)) === "read");
+    const unread = await send("unread", "?");
+    await until(async () => (await state(unread)) === "received");
+    expect(await near.delivery("0011223344556677")).toBe("unknown");
+    await far.take("unread");
+    await until(async () => (await state(unread)) === "read");
   });
 
   test("takes topics as arrays of bytes, and from listed sources only", async () => {

@@ -14,7 +14,7 @@ import { TopicList } from "./mycelium-topics.ts";
 
 interface OutboxEntry {
   readonly message: CarriedMessage;
-  state: "pending" | "received" | "read";
+  state: "pending" | "sending" | "received" | "read";
 }
 
 /** One request as the routes see it. */
@@ -52,6 +52,8 @@ export class SimulatedDaemon {
   readonly requests: string[] = [];
   /** What each message in the outbox costs every later one, in ms. Default 0. */
   outboxCostMs = 0;
+  /** How late every answer is, lock or not, in ms. Default 0. */
+  slowMs = 0;
   /** Answers instead of the API where it returns something: for daemons that misbehave. */
   intercept: ((method: string, path: string) => Result | "hang" | "cut" | undefined) | undefined;
   readonly #overlay: SimulatedOverlay;
@@ -173,6 +175,7 @@ export class SimulatedDaemon {
     const path = url.pathname.startsWith(API_PATH) ? url.pathname.slice(API_PATH.length) : "";
     this.requests.push(`${method} ${path}${url.search}`);
     const body = await readBody(request);
+    await this.#overlay.pause(this.slowMs);
     const special = this.intercept?.(method, path);
     if (special === "cut") {
       request.destroy();
@@ -243,7 +246,7 @@ export class SimulatedDaemon {
       ? { status: 404 }
       : {
           status: 200,
-          body: { dst: entry.message.dstIp, state: entry.state, msgLen: entry.message.payload.length },
+          body: { dst: entry.message.dstIp, state: toState(entry), msgLen: entry.message.payload.length },
         };
   }
 
@@ -266,7 +269,7 @@ export class SimulatedDaemon {
       if (query.get("peek") !== "true") {
         this.#inbox.splice(this.#inbox.indexOf(message), 1);
       }
-      this.#overlay.nodeAt(message.srcIp)?.markRead(message.id);
+      this.#overlay.tellRead(this, message);
       return { status: 200, body: toWire(message) };
     } finally {
       release();
@@ -356,6 +359,9 @@ export class SimulatedDaemon {
     const outbox = this.#outbox;
     this.#overlay.carry(this, message, {
       isCurrent: () => this.isRunning && this.#outbox === outbox && outbox.get(message.id) === entry,
+      onOpened: () => {
+        entry.state = entry.state === "pending" ? "sending" : entry.state;
+      },
       onReceived: () => {
         entry.state = "received";
       },
@@ -367,6 +373,12 @@ function sendResult(response: ServerResponse, result: Result): void {
   const isJson = typeof result.body === "object";
   response.writeHead(result.status, isJson ? { "content-type": "application/json" } : {});
   response.end(isJson ? JSON.stringify(result.body) : result.body);
+}
+
+/** Words, but for the one with figures. */
+function toState({ state, message }: OutboxEntry): unknown {
+  const chunks = Math.max(1, Math.ceil(message.payload.length / 1300));
+  return state === "sending" ? { sending: { pending: 0, sent: chunks, acked: 0 } } : state;
 }
 
 function toWire(message: CarriedMessage): object {

@@ -86,6 +86,11 @@ export function aGate(): { readonly opened: Promise<void>; readonly open: () => 
   return { opened: once(gate, "open").then(() => undefined), open: () => void gate.emit("open") };
 }
 
+/** Reads from a daemon as another program does, one wait after the other. */
+export async function longPoll(api: string, over: AbortSignal): Promise<void> {
+  while (!over.aborted) await fetch(`${api}/messages?topic=eA==&timeout=1`);
+}
+
 /** Resolves when `condition` holds; fails when it does not within `timeoutMs`. */
 export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
   const giveUpAt = performance.now() + timeoutMs;

@@ -5,7 +5,10 @@ import { SimulatedDaemon } from "./mycelium-daemon.ts";
 
 /** How one link between two nodes behaves. All members may be changed while it is in use. */
 export interface Link {
-  /** One-way delay in ms. A message needs five of them: opening, its acknowledgement, data, acknowledgement, end. */
+  /**
+   * One-way delay in ms. A message needs five of them: opening, its acknowledgement, data, acknowledgement, end. Its
+   * sender knows after a sixth.
+   */
   delayMs: number;
   /** Probability that one of these five packets is lost, which costs a tick each. */
   loss: number;
@@ -107,12 +110,12 @@ export class SimulatedOverlay {
 
   /**
    * Carries a message as long as `isCurrent` says so: tries each tick until the receiver takes it or the send window
-   * is over. `onReceived` tells the sender.
+   * is over. `onOpened` and `onReceived` are the acknowledgements that reach the sender.
    */
   carry(
     from: SimulatedDaemon,
     message: CarriedMessage,
-    hooks: { readonly isCurrent: () => boolean; readonly onReceived: () => void },
+    hooks: { readonly isCurrent: () => boolean; readonly onOpened: () => void; readonly onReceived: () => void },
   ): void {
     const giveUpAt = performance.now() + this.#sendWindowMs;
     const attempt = (): void => {
@@ -129,13 +132,24 @@ export class SimulatedOverlay {
         this.later(this.tickMs, attempt);
         return;
       }
-      hooks.onReceived();
+      this.later(this.link(from, to).delayMs, hooks.onReceived);
       if (this.random() < this.link(from, to).duplication) {
         this.later(REPLAY_AFTER_MS * (1 + this.random()), () => to.accept({ ...message, dstPk: to.publicKey }));
       }
     };
     const to = this.nodeAt(message.dstIp);
+    if (to !== undefined && to !== from && to.isRunning && !this.link(from, to).isPartitioned) {
+      this.later(2 * this.link(from, to).delayMs, hooks.onOpened);
+    }
     this.later(to === undefined ? this.tickMs : this.#transferMs(from, to), attempt);
+  }
+
+  /** The receiver's notice to the sender that somebody has read a message. */
+  tellRead(by: SimulatedDaemon, { id, srcIp }: CarriedMessage): void {
+    const sender = this.nodeAt(srcIp);
+    if (sender !== undefined) {
+      this.later(this.link(by, sender).delayMs, () => sender.markRead(id));
+    }
   }
 
   /** Runs something later, unless the overlay is closed before. */
@@ -146,6 +160,11 @@ export class SimulatedOverlay {
     }, delayMs);
     this.#timers.add(timer);
     return timer;
+  }
+
+  /** Resolves later; never once the overlay is closed. */
+  async pause(ms: number): Promise<void> {
+    if (ms > 0) await new Promise<void>((resolve) => void this.later(ms, resolve));
   }
 
   /** Stops all nodes and forgets what is on its way. */

@@ -52,13 +52,17 @@ export interface Aftermath {
   readonly blows: number;
 }
 
-/** Bad links all the time, and one blow after the other while jobs are sent. */
-export async function runStorm(storm: Storm): Promise<Aftermath> {
+/**
+ * Bad links all the time, and one blow after the other while jobs are sent.
+ * @param tell gets each blow that was dealt, in words
+ */
+export async function runStorm(storm: Storm, tell: (news: string) => void = () => undefined): Promise<Aftermath> {
   const run = await startRun(storm);
   try {
     const sending = sendJobs(run);
-    const dealing = unleash(run);
+    const dealing = unleash(run, tell);
     const outcomes = await sending;
+    tell("all jobs are settled");
     const deeds = await dealing;
     return { outcomes, ...deeds, ...(await look(run)) };
   } finally {
@@ -196,7 +200,7 @@ function settledError(error: unknown): CarrierError | RpcError {
 }
 
 /** Ends when all blows are dealt or the jobs are settled. */
-async function unleash(run: Run): Promise<Pick<Aftermath, "deeds" | "blows">> {
+async function unleash(run: Run, tell: (news: string) => void): Promise<Pick<Aftermath, "deeds" | "blows">> {
   const { overlay, daemons, random, storm } = run;
   const links = daemons.flatMap((one, index) => daemons.slice(index + 1).map((other) => overlay.link(one, other)));
   const weather = { loss: 0.1, duplication: 0.2, reorderMs: storm.delaysUpToMs };
@@ -206,7 +210,10 @@ async function unleash(run: Run): Promise<Pick<Aftermath, "deeds" | "blows">> {
   for (const [name, blow] of all) {
     if (run.isOver) break;
     await sleep(random() * storm.waveEveryMs);
-    if (await blow()) deeds.push(name);
+    if (await blow()) {
+      deeds.push(name);
+      tell(name);
+    }
   }
   return { deeds, blows: all.length };
 }

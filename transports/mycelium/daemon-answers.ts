@@ -75,6 +75,22 @@ export function parseMessageId(text: string): string | undefined {
   return typeof id === "string" && MESSAGE_ID.test(id) ? id : undefined;
 }
 
+/** What became of a message, as far as the sender's daemon knows: advisory. */
+export type Delivery = "under way" | "arrived" | "unknown";
+
+/** Parses the answer of `GET /messages/status/{id}`. `sending` is an object there, the other states are words. */
+export function parseDelivery(text: string): Delivery | undefined {
+  const state = parseObject(text)?.["state"];
+  if (state === "received" || state === "read") {
+    return "arrived";
+  }
+  if (state === "aborted") {
+    return "unknown";
+  }
+  const isSending = typeof state === "object" && state !== null && "sending" in state;
+  return state === "pending" || isSending ? "under way" : undefined;
+}
+
 /** Parses a JSON array of texts. */
 export function parseTexts(text: string): readonly string[] | undefined {
   const value = parseJson(text);

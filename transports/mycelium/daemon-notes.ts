@@ -1,18 +1,18 @@
 /** What is worth knowing of a daemon that answers, each in one line with its fix; and how to start one of one's own. */
 
 import type { NodeInfo } from "./daemon-answers.ts";
+import type { DaemonPace } from "./daemon-pace.ts";
 
 /** Where releases are. */
 export const RELEASES = "https://github.com/threefoldtech/mycelium/releases";
 
-/** An `/admin` slower than this waited for the lock. */
-const SLOW_ADMIN_MS = 300;
+/** Longer than any program but a long poll holds the lock. */
+const LONG_LOCK_MS = 300;
+/** An answer on this host that takes so long is a sign of trouble. */
+const SLOW_ANSWER_MS = 1_000;
 
 /** What was seen of a daemon. */
-export interface DaemonFacts {
-  readonly node: NodeInfo;
-  /** How long `/admin` took. */
-  readonly adminMs: number;
+export interface DaemonFacts extends DaemonPace {
   /** Whether it is read by polls, so that others who hold its lock are no news. */
   readonly isPolled: boolean;
   readonly isRemote: boolean;
@@ -29,13 +29,15 @@ export function urlOf({ publicKey, address }: NodeInfo): string {
 
 /** Nothing where all is well. */
 export function daemonNotes(facts: DaemonFacts): readonly string[] {
-  const { node, adminMs, isPolled, isRemote, hasOtherReader, restartedAt } = facts;
+  const { node, answerMs, lockMs, isPolled, isRemote, hasOtherReader, restartedAt } = facts;
   const notes: readonly (string | false)[] = [
     node.publicKey === undefined &&
       `the daemon is older than 0.7.8 and does not tell its key: update it from ${RELEASES}`,
-    adminMs > SLOW_ADMIN_MS &&
+    answerMs > SLOW_ANSWER_MS &&
+      "the daemon answers slowly, though nobody holds its lock: is this host overloaded, or does the daemon send too much?",
+    lockMs > LONG_LOCK_MS &&
       !isPolled &&
-      'the daemon answers slowly, something else long-polls it: give the supervisor a daemon of its own, or set receive = "poll"',
+      'the daemon is shared, something else long-polls it: give the supervisor a daemon of its own, or set receive = "poll"',
     hasOtherReader &&
       "another program takes messages of this topic: give the supervisor a daemon or a topic of its own",
     isRemote && "the daemon's API is not on loopback: whoever reaches it reads and sends every message",

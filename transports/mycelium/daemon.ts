@@ -2,8 +2,10 @@
 
 import { toBase64 } from "./base64.ts";
 import {
+  type Delivery,
   type NodeInfo,
   type OverlayMessage,
+  parseDelivery,
   parseMessage,
   parseMessageId,
   parseNodeInfo,
@@ -81,6 +83,12 @@ export class MyceliumDaemon {
     return parsed(parseNodeInfo(text), "GET /admin");
   }
 
+  /** Resolves when the daemon answers something that does not need its lock. */
+  async answer(signal?: AbortSignal): Promise<void> {
+    // An id that is none is refused before the lock.
+    await this.#requester.request("/messages/status/-", { expect: [400], signals: [signal] });
+  }
+
   /**
    * The oldest message of a topic, left where it is; undefined where there is none.
    * @param holdSeconds waits so long for one, in whole seconds; 0 asks once. Returns early, with undefined, when this
@@ -131,6 +139,12 @@ export class MyceliumDaemon {
   async reply(id: string, pk: string, payload: Uint8Array): Promise<void> {
     const body = { dst: { pk }, payload: toBase64(payload) };
     await this.#ask(`/messages/reply/${id}`, { method: "POST", body, expect: [204] });
+  }
+
+  /** What became of a message or reply of this daemon; "unknown" where it has given up, or never had it. Advisory. */
+  async delivery(id: string, signal?: AbortSignal): Promise<Delivery> {
+    const { status, text } = await this.#ask(`/messages/status/${id}`, { expect: [200, 404], signals: [signal] });
+    return status === 404 ? "unknown" : parsed(parseDelivery(text), "GET /messages/status");
   }
 
   /** The subnets whose messages the daemon takes for a topic; undefined where the topic is not on its list. */

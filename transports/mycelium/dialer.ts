@@ -12,7 +12,7 @@ import {
   MyceliumDaemon,
 } from "./daemon.ts";
 import { exchange } from "./exchange.ts";
-import { Governor } from "./governor.ts";
+import { Governor, governorOptions } from "./governor.ts";
 import { padPayload } from "./padding.ts";
 
 /** Settings of a {@link MyceliumDialer}. */
@@ -23,7 +23,7 @@ export interface MyceliumDialerOptions extends DaemonSettings {
   readonly topic?: string;
   /** Largest call, in bytes. Default 1 MiB. */
   readonly maxMessageBytes?: number;
-  /** Sustained messages a second. Default 20; ignored where a governor is given. */
+  /** Sustained messages a second. Default 12; ignored where a governor is given. */
   readonly messagesPerSecond?: number;
   /** How long the first answer is waited for before the message is sent again, in ms. Default 15,000; then doubled. */
   readonly repeatAfterMs?: number;
@@ -103,7 +103,7 @@ export class MyceliumDialer implements Dialer {
     this.#to = parseMyceliumUrl(options.url);
     this.#daemon = options.daemon ?? new MyceliumDaemon(options);
     this.#isDaemonShared = options.daemon !== undefined;
-    this.#governor = options.governor ?? new Governor({ perSecond: options.messagesPerSecond ?? 20 });
+    this.#governor = options.governor ?? new Governor(governorOptions(options.messagesPerSecond));
     this.#topic = options.topic ?? DEFAULT_TOPIC;
     this.#maxMessageBytes = options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
     this.#repeatAfterMs = options.repeatAfterMs ?? DEFAULT_REPEAT_AFTER_MS;

@@ -10,6 +10,11 @@ export interface GovernorOptions {
   readonly now?: () => number;
 }
 
+/** Options of a rate that may be left to the default. */
+export function governorOptions(perSecond: number | undefined): GovernorOptions {
+  return perSecond === undefined ? {} : { perSecond };
+}
+
 interface Waiter {
   readonly grant: () => void;
 }

@@ -9,15 +9,17 @@ import { canonicalSubnet } from "./address.ts";
 import { AnswerCache } from "./answer-cache.ts";
 import type { NodeInfo, OverlayMessage } from "./daemon-answers.ts";
 import { daemonNotes, urlOf } from "./daemon-notes.ts";
+import { type DaemonPace, measurePace } from "./daemon-pace.ts";
 import { DaemonError } from "./daemon-request.ts";
 import { DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_TOPIC, MyceliumDaemon } from "./daemon.ts";
-import { Governor } from "./governor.ts";
+import { Governor, governorOptions } from "./governor.ts";
 import { InFlightNotes } from "./in-flight-notes.ts";
 import { Intake, type IntakeLimits } from "./intake.ts";
 import { LateReplies } from "./late-replies.ts";
 import { pause } from "./pause.ts";
 import { Peers } from "./peers.ts";
 import { ReplyQueue } from "./reply-queue.ts";
+import { RoundTrips } from "./round-trips.ts";
 
 /** Settings of the listener, as `[mycelium]` in the configuration has them. */
 export interface MyceliumListenerSettings {
@@ -36,7 +38,7 @@ export interface MyceliumListenerSettings {
   readonly receive?: "hold" | "poll";
   /** Largest request and answer, in bytes. Default 1 MiB. */
   readonly maxMessageBytes?: number;
-  /** Sustained replies a second. Default 20; ignored where a governor is given. */
+  /** Sustained replies a second. Default 12; ignored where a governor is given. */
   readonly messagesPerSecond?: number;
   /** Replies a second to all that is not authenticated or malformed together; five seconds' worth at once. Default 2. */
   readonly unauthenticatedPerSecond?: number;
@@ -92,6 +94,7 @@ export class MyceliumListener implements Listener {
   readonly #isDaemonShared: boolean;
   readonly #log: Log;
   readonly #peers: Peers;
+  readonly #roundTrips: RoundTrips;
   readonly #notes: InFlightNotes;
   readonly #replies: ReplyQueue;
   readonly #intake: Intake;
@@ -116,7 +119,7 @@ export class MyceliumListener implements Listener {
     assertSubnets(settings.sources ?? []);
     const daemon = parts.daemon ?? new MyceliumDaemon(settings);
     const now = parts.now ?? Date.now;
-    const governor = parts.governor ?? new Governor({ perSecond: settings.messagesPerSecond ?? 20 });
+    const governor = parts.governor ?? new Governor(governorOptions(settings.messagesPerSecond));
     const cache = new AnswerCache();
     this.#daemon = daemon;
     this.#isDaemonShared = parts.daemon !== undefined;
@@ -124,9 +127,13 @@ export class MyceliumListener implements Listener {
     this.#peers = new Peers(now);
     const { dataDir } = settings;
     this.#notes = new InFlightNotes(dataDir === undefined ? undefined : join(dataDir, "mycelium-in-flight"), now);
-    const send = (id: string, node: string, bytes: Uint8Array): Promise<void> => daemon.reply(id, node, bytes);
+    this.#roundTrips = new RoundTrips({
+      ask: (id, signal) => daemon.delivery(id, signal),
+      onMeasured: (nodeKey, ms) => this.#peers.measured(nodeKey, ms),
+      now: () => performance.now(),
+    });
     this.#replies = new ReplyQueue({
-      send,
+      send: (id, nodeKey, bytes) => this.#reply(id, nodeKey, bytes),
       governor,
       log: parts.log,
       now: () => performance.now(),
@@ -168,9 +175,15 @@ export class MyceliumListener implements Listener {
     await this.#loop;
     await this.#intake.close(deadline);
     await this.#replies.close(deadline);
+    this.#roundTrips.close();
     deadline.removeEventListener("abort", cut);
     this.#endRevocations();
     this.#closeDaemon();
+  }
+
+  async #reply(id: string, nodeKey: string, bytes: Uint8Array): Promise<void> {
+    await this.#daemon.reply(id, nodeKey, bytes);
+    this.#roundTrips.sent(id, nodeKey, bytes.length);
   }
 
   #closeDaemon(): void {
@@ -199,7 +212,8 @@ export class MyceliumListener implements Listener {
   }
 
   async #connect(): Promise<void> {
-    const { node, adminMs } = await this.#askAdmin();
+    const pace = await measurePace(this.#daemon, this.#stopping.signal);
+    const { node } = pace;
     await this.#applySources();
     await this.#lateReplies.drain(this.#stopping.signal);
     const before = this.#node?.startedAt;
@@ -209,20 +223,13 @@ export class MyceliumListener implements Listener {
     this.#choresAt = performance.now() + CHORES_EVERY_MS;
     const url = urlOf(node);
     this.#log.info({ event: "mycelium_up", url, api: this.#daemon.api }, `Peers reach this node at ${url}`);
-    this.#noteDaemon(node, adminMs);
-  }
-
-  async #askAdmin(): Promise<{ readonly node: NodeInfo; readonly adminMs: number }> {
-    const askedAt = performance.now();
-    const node = await this.#daemon.admin(this.#stopping.signal);
-    return { node, adminMs: performance.now() - askedAt };
+    this.#noteDaemon(pace);
   }
 
   /** The present state, with what is to be known of the daemon; each note is logged once while it holds. */
-  #noteDaemon(node: NodeInfo, adminMs: number): void {
+  #noteDaemon(pace: DaemonPace): void {
     const notes = daemonNotes({
-      node,
-      adminMs,
+      ...pace,
       isPolled: this.#settings.receive === "poll",
       isRemote: this.#daemon.isRemote,
       hasOtherReader: this.#hasOtherReader,
@@ -235,7 +242,7 @@ export class MyceliumListener implements Listener {
     }
     this.#notesTold = new Set(notes);
     const detail = notes.join("; ");
-    this.#status = { name: "mycelium", isUp: true, url: urlOf(node), ...(detail === "" ? {} : { detail }) };
+    this.#status = { name: "mycelium", isUp: true, url: urlOf(pace.node), ...(detail === "" ? {} : { detail }) };
   }
 
   /** The daemon forgets them when it restarts; and it keeps every subnet as often as it is told. */
@@ -307,11 +314,11 @@ export class MyceliumListener implements Listener {
   async #doChores(): Promise<void> {
     this.#choresAt = performance.now() + CHORES_EVERY_MS;
     await this.#lateReplies.drain(this.#stopping.signal);
-    const { node, adminMs } = await this.#askAdmin();
-    if (node.startedAt !== this.#node?.startedAt) {
+    const pace = await measurePace(this.#daemon, this.#stopping.signal);
+    if (pace.node.startedAt !== this.#node?.startedAt) {
       throw new DaemonError("lost", "the daemon was restarted");
     }
-    this.#noteDaemon(node, adminMs);
+    this.#noteDaemon(pace);
   }
 
   async #retryLater(error: unknown): Promise<void> {

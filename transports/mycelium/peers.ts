@@ -20,9 +20,9 @@ export class Peers {
   /** A message came from a node, sender and address checked. */
   heard(nodeKey: string, address: string): void {
     const node = toNodeName(nodeKey);
-    const { calls = 0, refused = 0 } = this.#seen.get(nodeKey) ?? {};
+    const before = this.#seen.get(nodeKey) ?? { calls: 0, refused: 0 };
     this.#seen.delete(nodeKey);
-    this.#seen.set(nodeKey, { node, address, lastMessageMs: this.#now(), calls: calls + 1, refused });
+    this.#seen.set(nodeKey, { ...before, node, address, lastMessageMs: this.#now(), calls: before.calls + 1 });
     const [oldest] = this.#seen.keys();
     if (this.#seen.size > MAX_PEERS && oldest !== undefined) {
       this.#seen.delete(oldest);
@@ -34,6 +34,14 @@ export class Peers {
     const peer = this.#seen.get(nodeKey);
     if (peer !== undefined) {
       this.#seen.set(nodeKey, { ...peer, refused: peer.refused + 1 });
+    }
+  }
+
+  /** A message to a node and its receipt took so long. */
+  measured(nodeKey: string, roundTripMs: number): void {
+    const peer = this.#seen.get(nodeKey);
+    if (peer !== undefined) {
+      this.#seen.set(nodeKey, { ...peer, roundTripMs });
     }
   }
 

@@ -104,7 +104,9 @@ export const listPeers = defineMethod({
             last_message_ms: Milliseconds("LastMessageMs", "UNIX ms"),
             calls: Count("Calls", "Messages taken"),
             refused: Count("Refused", "Messages dropped or refused"),
-            round_trip_ms: Type.Optional(Milliseconds("RoundTripMs", "Last measured")),
+            round_trip_ms: Type.Optional(
+              Milliseconds("RoundTripMs", "An answer and its receipt, last measured; absent until then"),
+            ),
           },
           { ...closed, title: "PeerInfo" },
         ),
@@ -127,6 +129,7 @@ export const listPeers = defineMethod({
           last_message_ms: 1_790_000_030_000,
           calls: 3,
           refused: 0,
+          round_trip_ms: 64,
         },
       ],
     },

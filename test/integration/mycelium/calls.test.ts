@@ -27,6 +27,24 @@ describe("a call", () => {
     await until(() => bench.far.inbox.length === 0);
   });
 
+  test.each(["hold", "poll"] as const)("tells how long its answer and the receipt took (%s)", async (receive) => {
+    const delayMs = 20;
+    const bench = await benches.create({ link: { delayMs } });
+    const listener = await bench.listen({ receive });
+    const dialer = bench.dial();
+    await dialer.call(aCall("1"));
+    await until(() => listener.peersSeen()[0]?.roundTripMs !== undefined);
+
+    const [peer] = listener.peersSeen();
+    // Six one-way delays; how much more is the machine's.
+    expect(peer?.roundTripMs).toBeGreaterThanOrEqual(6 * delayMs - 5);
+    const looks = (): number => bench.far.requests.filter((line) => line.startsWith("GET /messages/status/")).length;
+    const before = looks();
+    await dialer.call(aCall("2"));
+    expect(looks()).toBe(before);
+    expect(listener.peersSeen()).toMatchObject([{ calls: 2, roundTripMs: peer?.roundTripMs }]);
+  });
+
   test.each(["hold", "poll"] as const)("is answered by a listener that receives by %s", async (receive) => {
     const bench = await benches.create();
     await bench.listen({ receive });

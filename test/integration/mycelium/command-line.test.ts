@@ -1,17 +1,23 @@
 /** The command line over the overlay: every command, the daemon's own one, and the doctor. */
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { optionName } from "../../../bin/command.ts";
+import { COMMANDS } from "../../../bin/commands.ts";
 import { signDocument } from "../../../src/auth/signature.ts";
 import { buildJob, createSigner, signJob } from "../../../src/client/index.ts";
 import { toNodeName } from "../../../transports/mycelium/address.ts";
-import { type Console, runLine, startConsole } from "../../support/command-line.ts";
+import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
+import { padPayload } from "../../../transports/mycelium/padding.ts";
+import { type Console, runLine, type RunningLine, startConsole, untilWritten } from "../../support/command-line.ts";
+import { longPoll, until } from "../../support/mycelium-harness.ts";
 import { SimulatedOverlay } from "../../support/mycelium-overlay.ts";
 import { type Nodes, type PairNode, realNodes, simulatedNodes } from "../../support/mycelium-pair.ts";
+import type { Ran } from "../../support/program.ts";
 
 const binary = process.env["MYCELIUM_BIN"] ?? "";
 const OVERLAYS: readonly (readonly [string, () => Promise<Nodes>])[] = [
@@ -25,6 +31,8 @@ interface Far {
   readonly near: PairNode;
   readonly far: PairNode;
   readonly system: Console;
+  /** Starts a line through the overlay, and leaves it running. */
+  start(...argv: readonly string[]): RunningLine;
   /** Runs a line through the overlay. */
   run(...argv: readonly string[]): ReturnType<Console["run"]>;
 }
@@ -34,11 +42,122 @@ async function startFar(open: () => Promise<Nodes>): Promise<Far> {
   const [near, far] = nodes.nodes;
   if (near === undefined || far === undefined) throw new Error("Two nodes are needed.");
   const system = await startConsole(`[mycelium]\nenabled = true\napi = "${far.api}"\n`);
-  const env = { SUPERVISOR_URL: `mycelium://${far.publicKey}`, SUPERVISOR_MYCELIUM_API: near.api };
-  return { nodes, near, far, system, run: async (...argv) => system.run(argv, { env }) };
+  const to = ["--to", `mycelium://${far.publicKey}`, "--mycelium-api", near.api];
+  return {
+    nodes,
+    near,
+    far,
+    system,
+    start: (...argv) => system.start([...argv, ...to]),
+    run: async (...argv) => system.run([...argv, ...to]),
+  };
 }
 
-describe.each(OVERLAYS)("the command line over %s", (_title, open) => {
+type Show = (parts: Far) => Promise<void>;
+
+/** How each command that takes `--to` is seen to do its work over the overlay; a new command gets a line here. */
+const SHOWN: Readonly<Record<string, Show>> = {
+  submit: async (parts) => {
+    const payload = 'echo one; echo two >&2; echo -n result > "$HORUS_RESULT"';
+    const words = ["submit", "--runner", "demo", "--payload", payload];
+
+    const followed = await parts.run(...words, "--follow");
+    const waited = await parts.run(...words, "--wait");
+    const file = join(parts.system.directory, "job.json");
+    const signed = await parts.run(...words, "--sign-only");
+    await writeFile(file, signed.stdout);
+
+    expect({ ...followed, stderr: "" }).toEqual({ code: 0, stdout: "one\nresult\n", stderr: "" });
+    expect(followed.stderr).toMatch(/two[\s\S]*completed/u);
+    expectPrinted(waited, "result");
+    expectPrinted(await parts.run("submit", "--signed", file), /^[0-9a-f]{8}-[0-9a-f-]{27}\b/u);
+  },
+  "job get": async (parts) => {
+    const id = await submit(parts);
+    expectPrinted(await parts.run("job", "get", id), id);
+  },
+  "job list": async (parts) => {
+    const id = await submit(parts);
+    expectPrinted(await parts.run("job", "list"), id);
+  },
+  "job wait": async (parts) => {
+    expect(await parts.run("job", "wait", await submit(parts))).toMatchObject({ code: 0 });
+    expect(await parts.run("job", "wait", await submit(parts, "exit 3"))).toMatchObject({ code: 1 });
+  },
+  "job logs": async (parts) => {
+    const id = await submit(parts);
+    expect(await parts.run("job", "logs", id, "--follow")).toMatchObject({ code: 0, stdout: "hello\n" });
+    expect(await parts.run("job", "logs", id)).toMatchObject({ code: 0, stdout: "hello\n" });
+  },
+  "job cancel": async (parts) => {
+    const id = await submit(parts, "true", "--delay", "600");
+    expect(await parts.run("job", "cancel", id)).toMatchObject({ code: 0 });
+    expect((await parts.run("job", "get", id)).stdout).toContain("cancelled");
+  },
+  "job delete": async (parts) => {
+    const id = await submit(parts);
+    await parts.run("job", "wait", id);
+    expect(await parts.run("job", "delete", id)).toMatchObject({ code: 0 });
+    expect(await parts.run("job", "get", id)).toMatchObject({ code: 1 });
+  },
+  "runner start": async (parts) => {
+    const { system } = parts;
+    const line = parts.start("runner", "start", "remote", "--exec", "bash -s");
+    await untilWritten(line, /"event":"runner_started"/u);
+    expect(await system.run(["submit", "--runner", "remote", "--wait", "--payload", "true"])).toMatchObject({
+      code: 0,
+    });
+  },
+  "runner register": async (parts) => {
+    expect(await parts.run("runner", "register", "spare")).toMatchObject({ code: 0 });
+    expect((await parts.run("runner", "list")).stdout).toContain("spare");
+  },
+  "runner list": async (parts) => {
+    expect((await parts.run("runner", "list")).stdout).toMatch(/^demo .*online/mu);
+  },
+  "runner status": async (parts) => {
+    expect((await parts.run("runner", "status", "demo")).stdout).toContain("online");
+  },
+  "runner remove": async (parts) => {
+    await parts.run("runner", "register", "gone");
+    expect(await parts.run("runner", "remove", "gone")).toMatchObject({ code: 0 });
+    expect((await parts.run("runner", "list")).stdout).not.toContain("gone");
+  },
+  peers: async (parts) => {
+    const seen = async (): Promise<string> => (await parts.run("peers")).stdout;
+    await until(async () => /\d+ ms$/mu.test(await seen()));
+    const { publicKey, address } = parts.near;
+    const time = String.raw`\d{4}-\d\d-\d\d\S* ?\S*`;
+    expect(await seen()).toMatch(
+      new RegExp(String.raw`^${toNodeName(publicKey)} +${address} +${time} +\d+ +0 +\d+ ms$`, "mu"),
+    );
+  },
+  whoami: async (parts) => {
+    expectPrinted(await parts.run("whoami"), "owner");
+  },
+};
+
+function expectPrinted({ code, stdout }: Ran, wanted: string | RegExp): void {
+  expect(stdout).toMatch(wanted);
+  expect(code).toBe(0);
+}
+
+/** Sends a job and gives its id. */
+async function submit(parts: Far, payload = "echo hello", ...more: readonly string[]): Promise<string> {
+  const { stdout } = await parts.run("submit", "--runner", "demo", "--payload", payload, ...more);
+  return stdout.trim();
+}
+
+test("every command that takes --to is shown over the overlay", async () => {
+  const taking: string[] = [];
+  for (const { name, load } of COMMANDS) {
+    if ((await load()).options.some((option) => optionName(option) === "to")) taking.push(name);
+  }
+
+  expect(Object.keys(SHOWN).toSorted()).toEqual(taking.toSorted());
+});
+
+describe.each(OVERLAYS)("over %s", (_title, open) => {
   let parts: Far;
 
   beforeAll(async () => {
@@ -51,39 +170,8 @@ describe.each(OVERLAYS)("the command line over %s", (_title, open) => {
     await parts.nodes.close();
   });
 
-  test("submits a job, follows it, and shows its end", async () => {
-    const payload = 'echo one; echo two >&2; echo -n result > "$HORUS_RESULT"';
-
-    const { code, stdout, stderr } = await parts.run("submit", "--runner", "demo", "--follow", "--payload", payload);
-
-    expect({ code, stdout }).toEqual({ code: 0, stdout: "one\nresult\n" });
-    expect(stderr).toMatch(/two[\s\S]*completed/u);
-  });
-
-  test("has every command about jobs", async () => {
-    const { stdout } = await parts.run("submit", "--runner", "demo", "--payload", "echo hello");
-    const id = stdout.trim();
-
-    expect(await parts.run("job", "wait", id)).toMatchObject({ code: 0 });
-    expect((await parts.run("job", "get", id)).stdout).toContain("completed");
-    expect(await parts.run("job", "logs", id)).toMatchObject({ code: 0, stdout: "hello\n" });
-    expect((await parts.run("job", "list")).stdout).toContain(id);
-    expect(await parts.run("job", "delete", id)).toMatchObject({ code: 0 });
-    const sleeper = (
-      await parts.run("submit", "--runner", "demo", "--payload", "true", "--delay", "600")
-    ).stdout.trim();
-    expect(await parts.run("job", "cancel", sleeper)).toMatchObject({ code: 0 });
-  });
-
-  test("has every command about runners, callers and nodes", async () => {
-    expect(await parts.run("runner", "register", "spare")).toMatchObject({ code: 0 });
-    expect((await parts.run("runner", "list")).stdout).toMatch(/^(?:demo|spare) [\s\S]*\n(?:demo|spare) /mu);
-    expect((await parts.run("runner", "status", "demo")).stdout).toContain("online");
-    expect(await parts.run("runner", "remove", "spare")).toMatchObject({ code: 0 });
-    expect((await parts.run("whoami")).stdout).toContain("owner");
-    const { stdout } = await parts.run("peers");
-    expect(stdout).toContain(toNodeName(parts.near.publicKey));
-    expect(stdout).toContain(parts.near.address);
+  test.each(Object.entries(SHOWN))("supervisor %s", async (_name, show) => {
+    await expect(show(parts)).resolves.toBeUndefined();
   });
 });
 
@@ -140,6 +228,29 @@ describe.skipIf(binary === "")("the daemon's own command line", () => {
   });
 });
 
+describe("the budget for what nobody signed", () => {
+  test("is mycelium.unauthenticated_per_second", async () => {
+    const nodes = await simulatedNodes({ delayMs: 2 });
+    const [near, far] = nodes.nodes;
+    const daemon = new MyceliumDaemon({ api: near?.api ?? "" });
+    await using system = await startConsole(
+      `[mycelium]\nenabled = true\napi = "${far?.api}"\nmessages_per_second = 1000\nunauthenticated_per_second = 1000\n`,
+    );
+    // By the default of 2 a second, with ten at once, it would take half a minute.
+    const replies = await Promise.all(
+      Array.from({ length: 60 }, async (_, id) => {
+        const payload = padPayload(Buffer.from(JSON.stringify({ jsonrpc: "2.0", id, method: "whoami" })));
+        const to = { pk: far?.publicKey ?? "" };
+        return daemon.push({ to, topic: "supervisor.rpc", payload, replyTimeoutSeconds: 20 });
+      }),
+    );
+
+    expect(replies.filter((reply) => reply !== undefined)).toHaveLength(60);
+    expect(await system.json(["peers"])).toMatchObject({ 0: { calls: 60, refused: 0 } });
+    await nodes.close();
+  });
+});
+
 /** What the doctor says about a daemon. */
 async function checks(api: string): Promise<string> {
   const argv = ["doctor", "--mycelium", "--mycelium-api", api, "--data-dir", "/nonexistent/horus"];
@@ -148,11 +259,6 @@ async function checks(api: string): Promise<string> {
     .split("\n")
     .filter((line) => line.includes("Mycelium"))
     .join("\n");
-}
-
-/** Reads as another program does, one wait after the other. */
-async function longPoll(api: string, over: AbortSignal): Promise<void> {
-  while (!over.aborted) await fetch(`${api}/messages?topic=eA==&timeout=1`);
 }
 
 describe("supervisor doctor", () => {

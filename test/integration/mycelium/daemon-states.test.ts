@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { SimulatedDaemon } from "../../support/mycelium-daemon.ts";
-import { until } from "../../support/mycelium-harness.ts";
+import { longPoll, until } from "../../support/mycelium-harness.ts";
 import { SimulatedOverlay } from "../../support/mycelium-overlay.ts";
 import type { Node } from "../../support/node.ts";
 import { startOverlayNode } from "../../support/overlay-system.ts";
@@ -100,13 +100,34 @@ describe("a daemon", () => {
   });
 
   test("that others long-poll is said to be shared, with what to do", async () => {
-    void fetch(`${daemon.api}/messages?topic=eA==&timeout=1`);
+    const over = new AbortController();
+    const polling = longPoll(daemon.api, over.signal);
     await until(() => daemon.requests.length === 1);
     const supervised = await aSupervisor();
 
     const { says } = await told(supervised, /^up: /u);
 
-    expect(says).toMatch(/something else long-polls it: .* receive = "poll"/u);
+    expect(says).toMatch(/is shared, something else long-polls it: .* receive = "poll"/u);
+    over.abort();
+    await polling;
+  });
+
+  test("that somebody reads with one wait is not said to be shared", async () => {
+    void fetch(`${daemon.api}/messages?topic=eA==&timeout=1`);
+    await until(() => daemon.requests.length === 1);
+    const supervised = await aSupervisor();
+
+    expect((await told(supervised, /^up/u)).says).toBe("up");
+  });
+
+  test("that is slow is told from one that is shared", async () => {
+    daemon.slowMs = 1100;
+    const supervised = await aSupervisor();
+
+    const { says } = await told(supervised, /^up/u);
+
+    expect(says).toMatch(/^up: the daemon answers slowly, though nobody holds its lock: .* overloaded/u);
+    expect(says).not.toContain("shared");
   });
 
   test("whose topic another program reads is said to be so", async () => {

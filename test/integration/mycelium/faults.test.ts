@@ -202,17 +202,6 @@ describe("a daemon", () => {
     expect(listener.status().url).toBe(`mycelium://[${bench.far.address}]`);
     expect(listener.status().detail).toContain("older than 0.7.8");
   });
-
-  test("that somebody else long-polls is said to answer slowly", async () => {
-    const bench = await benches.create();
-    void fetch(`${bench.far.api}/messages?topic=eA==&timeout=1`);
-    await until(() => bench.far.requests.length === 1);
-
-    const listener = await bench.listen();
-    await until(() => listener.status().isUp);
-
-    expect(listener.status().detail).toContain("something else long-polls it");
-  });
 });
 
 describe("a supervisor that is killed", () => {

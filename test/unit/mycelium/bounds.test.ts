@@ -7,6 +7,7 @@ import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
 import { Governor } from "../../../transports/mycelium/governor.ts";
 import { Peers } from "../../../transports/mycelium/peers.ts";
 import { type QueuedReply, ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
+import { RoundTrips } from "../../../transports/mycelium/round-trips.ts";
 import { captureLog } from "../../support/mycelium-harness.ts";
 
 beforeEach(() => {
@@ -163,6 +164,9 @@ describe("Peers", () => {
     peers.heard("n500", "400::2");
     peers.refused("n500");
     peers.refused("unknown");
+    peers.measured("n500", 12);
+    peers.measured("unknown", 12);
+    peers.heard("n500", "400::2");
 
     const list = peers.list();
     expect(list).toHaveLength(1_000);
@@ -170,10 +174,94 @@ describe("Peers", () => {
       node: "x25519:n500",
       address: "400::2",
       lastMessageMs: Date.now(),
-      calls: 2,
+      calls: 3,
       refused: 1,
+      roundTripMs: 12,
     });
     expect(list.at(-1)?.node).toBe("x25519:n5");
+  });
+});
+
+function roundTrips(tripMs: number): { trips: RoundTrips; measured: [string, number][]; looks: string[] } {
+  const measured: [string, number][] = [];
+  const looks: string[] = [];
+  const sentAt = new Map<string, number>();
+  const trips = new RoundTrips({
+    ask: (id) => {
+      looks.push(id);
+      const since = sentAt.get(id) ?? Date.now();
+      sentAt.set(id, since);
+      return Promise.resolve(Date.now() - since >= tripMs ? "arrived" : "under way");
+    },
+    onMeasured: (node, ms) => measured.push([node, ms]),
+    now: Date.now,
+  });
+  return { trips, measured, looks };
+}
+
+const MINUTE_MS = 60_000;
+
+describe("RoundTrips", () => {
+  test("measures a node once a minute, a tenth exact, in few looks", async () => {
+    const { trips, measured, looks } = roundTrips(1_000);
+    trips.sent("1", "a", 100);
+    await vi.advanceTimersByTimeAsync(2_000);
+    trips.sent("2", "a", 100);
+    await vi.advanceTimersByTimeAsync(MINUTE_MS);
+    trips.sent("3", "a", 100);
+    await vi.advanceTimersByTimeAsync(2_000);
+
+    expect(measured.map(([node]) => node)).toEqual(["a", "a"]);
+    expect(measured[0]?.[1]).toBeGreaterThanOrEqual(1_000);
+    expect(measured[0]?.[1]).toBeLessThan(1_150);
+    expect(new Set(looks)).toEqual(new Set(["1", "3"]));
+    expect(looks.length).toBeLessThan(100);
+  });
+
+  test("measures four nodes at a time, and nothing that is large", async () => {
+    const { trips, measured } = roundTrips(100);
+    for (const node of ["a", "b", "c", "d", "e"]) trips.sent(node, node, 100);
+    trips.sent("f", "f", 1_000_000);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(measured.map(([node]) => node).toSorted()).toEqual(["a", "b", "c", "d"]);
+
+    trips.sent("e", "e", 100);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(measured).toHaveLength(5);
+  });
+
+  test("gives up on who never has it, on a daemon that knows nothing of it, and at the end", async () => {
+    const { trips, measured, looks } = roundTrips(Infinity);
+    trips.sent("1", "a", 100);
+    await vi.advanceTimersByTimeAsync(2 * MINUTE_MS);
+    const count = looks.length;
+    await vi.advanceTimersByTimeAsync(MINUTE_MS);
+    expect(looks).toHaveLength(count);
+    trips.sent("2", "b", 100);
+    trips.close();
+    trips.sent("3", "c", 100);
+    await vi.advanceTimersByTimeAsync(MINUTE_MS);
+    expect(looks.filter((id) => id !== "1").length).toBeLessThanOrEqual(1);
+
+    let asked = 0;
+    const ask = (): Promise<never> => Promise.reject(new DaemonError("lost", `gone ${(asked += 1)}`));
+    const lost = new RoundTrips({ ask, onMeasured: (node, ms) => measured.push([node, ms]), now: Date.now });
+    lost.sent("1", "a", 100);
+    await vi.advanceTimersByTimeAsync(MINUTE_MS);
+    expect([asked, measured]).toEqual([1, []]);
+  });
+
+  test("forgets the node measured longest ago beyond a thousand", async () => {
+    const { trips, measured } = roundTrips(0);
+    for (let index = 0; index < 1_001; index += 1) {
+      trips.sent(`${index}`, `n${index}`, 1);
+      await vi.advanceTimersByTimeAsync(5);
+    }
+    trips.sent("again", "n0", 1);
+    await vi.advanceTimersByTimeAsync(5);
+
+    expect(measured.at(-1)?.[0]).toBe("n0");
+    expect(measured).toHaveLength(1_002);
   });
 });
 

@@ -16,6 +16,7 @@ import {
 import { findAnswers, isTooLarge } from "../../../transports/mycelium/answers.ts";
 import { fromBase64, toBase64 } from "../../../transports/mycelium/base64.ts";
 import {
+  parseDelivery,
   parseMessage,
   parseMessageId,
   parseNodeInfo,
@@ -225,10 +226,25 @@ describe("the daemon's answers", () => {
   test("of any text never make a parser throw", () => {
     assert(
       property(oneof(string(), json()), (text) => {
-        const parsers = [parseMessage, parseNodeInfo, parseMessageId, parseTexts];
-        expect(parsers.map((parse) => parse(text))).toHaveLength(4);
+        const parsers = [parseMessage, parseNodeInfo, parseMessageId, parseTexts, parseDelivery];
+        expect(parsers.map((parse) => parse(text))).toHaveLength(parsers.length);
       }),
     );
+  });
+});
+
+describe("what became of a message", () => {
+  test.each([
+    ['{"state":"pending"}', "under way"],
+    ['{"state":{"sending":{"pending":0,"sent":1,"acked":0}}}', "under way"],
+    ['{"state":"received"}', "arrived"],
+    ['{"state":"read"}', "arrived"],
+    ['{"state":"aborted"}', "unknown"],
+    ['{"state":"lost"}', undefined],
+    ['{"state":{}}', undefined],
+    ["[]", undefined],
+  ])("is read from %s", (text, delivery) => {
+    expect(parseDelivery(text)).toBe(delivery);
   });
 });
 
