@@ -116,14 +116,11 @@ async function askPerson(question: string, signal: AbortSignal): Promise<string>
   const keyboard = openKeyboard();
   if (keyboard === undefined) return "";
   const lines = createInterface({ input: keyboard, output: process.stderr });
-  // While a line is typed Ctrl-C is a character: it closes `lines`, and the question itself would wait for ever.
-  const unanswered = once(lines, "close").then(() => "");
-  const wasStopped = signal.aborted;
   try {
-    const answer = lines.question(question, wasStopped ? {} : { signal });
-    return await Promise.race([answer, unanswered]);
+    return await lines.question(question, signal.aborted ? {} : { signal });
   } catch (error) {
-    if (!wasStopped && signal.aborted) return "";
+    // By the signal, or by Ctrl-C and Ctrl-D, which are characters while a line is typed.
+    if (error instanceof Error && error.name === "AbortError") return "";
     throw error;
   } finally {
     lines.close();
