@@ -1,36 +1,79 @@
 /** Waiting for a job's end at a terminal: states and log lines as they come, then the result and what its receipt is worth. */
-import { followLogs, followStates, verifyReceipt } from "../src/client/index.ts";
+import { ERRORS, followLogs, followStates, RpcError, verifyReceipt } from "../src/client/index.ts";
 import { isTerminal } from "../src/jobs/job.ts";
 import type { JobSummary, JobView } from "../src/rpc/schema.ts";
 import type { CommandInput } from "./command.ts";
-import type { CommandConnection } from "./connection.ts";
+import { type CommandConnection, withConnection } from "./connection.ts";
 import { goesOn, jobLine, printLogEntry } from "./job-output.ts";
 import { pinnedRunnerKeys } from "./pinned-runners.ts";
 import { printData, styled, type Terminal } from "./terminal.ts";
 
-/** Shows states (and log lines) until the end, then result and receipt; Ctrl-C leaves the job running and says so. */
+/** A job that is waited for, and how much of its log was shown. */
+interface Waited {
+  readonly id: string;
+  shown: number;
+}
+
+/**
+ * Shows states (and log lines) until the end, then result and receipt. Ctrl-C offers a person to cancel the job; without
+ * one, or without a yes, the job goes on, and how to cancel it is said.
+ */
 export async function waitForEnd(input: CommandInput, connection: CommandConnection, id: string): Promise<number> {
+  const { terminal } = input;
+  const waited = { id, shown: 0 };
+  const code = await watch(input, connection, waited);
+  if (code !== undefined) return code;
+  if (await wantsCancel(terminal)) {
+    // The first connection ended with the interrupt; at the next the process ends.
+    const insisting = { ...input, terminal: { ...terminal, stop: new AbortController().signal } };
+    const end = await withConnection(insisting, async (fresh) => {
+      await cancelUnlessEnded(fresh, id);
+      return watch(insisting, fresh, waited);
+    });
+    if (end !== undefined) return end;
+  }
+  terminal.err(`${goesOn(id)}\n`);
+  return 1;
+}
+
+/** The exit code, or undefined where the person stopped waiting. */
+async function watch(input: CommandInput, connection: CommandConnection, waited: Waited): Promise<number | undefined> {
   const { flags, terminal } = input;
   const isJson = flags.has("json");
-  const logs = flags.has("follow") && !isJson ? printLogs(connection, id, terminal) : Promise.resolve();
+  const logs = flags.has("follow") && !isJson ? printLogs(connection, waited, terminal) : Promise.resolve();
   let last: JobSummary | undefined;
-  for await (const job of followStates(connection.client, id, { signal: terminal.stop })) {
+  for await (const job of followStates(connection.client, waited.id, { signal: terminal.stop })) {
     last = job;
     if (!isJson) terminal.err(`${styled(terminal, "cyan", jobLine(job))}\n`);
   }
   await logs;
-  if (last === undefined || !isTerminal(last.state)) {
-    terminal.err(`${goesOn(id)}\n`);
-    return 1;
-  }
-  const view = await connection.client.call("get_job", { id });
+  if (last === undefined || !isTerminal(last.state)) return undefined;
+  const view = await connection.client.call("get_job", { id: waited.id });
   const { supervisor, paths } = connection;
   printEnd(view, { terminal, isJson, supervisor, runnerKeys: await pinnedRunnerKeys(paths) });
   return last.state === "completed" ? 0 : 1;
 }
 
-async function printLogs({ client }: CommandConnection, id: string, terminal: Terminal): Promise<void> {
-  for await (const entry of followLogs(client, id, { from: 0, follow: true, signal: terminal.stop })) {
+/** Only Ctrl-C asks: who sends SIGTERM does not sit at the keyboard. */
+async function wantsCancel({ ask, stop, isInteractive }: Terminal): Promise<boolean> {
+  if (ask === undefined || !isInteractive || stop.reason !== "SIGINT") return false;
+  const answer = await ask("\nThe job goes on. Cancel it? Type yes, or Enter to leave it running: ");
+  return /^y(?:es)?$/iu.test(answer.trim());
+}
+
+async function cancelUnlessEnded({ client }: CommandConnection, id: string): Promise<void> {
+  try {
+    await client.call("cancel_job", { id });
+  } catch (error) {
+    // It ended while the person thought about it, and is shown as it ended.
+    if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) throw error;
+  }
+}
+
+async function printLogs({ client }: CommandConnection, waited: Waited, terminal: Terminal): Promise<void> {
+  const options = { from: waited.shown, follow: true, signal: terminal.stop };
+  for await (const entry of followLogs(client, waited.id, options)) {
+    waited.shown += 1;
     printLogEntry(terminal, entry, false);
   }
 }

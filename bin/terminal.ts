@@ -1,7 +1,8 @@
 /** What a command reads from and writes to: real streams in the program, recorded ones in tests. */
 import { once } from "node:events";
+import { openSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
-import { isatty } from "node:tty";
+import { isatty, ReadStream } from "node:tty";
 import { styleText } from "node:util";
 
 type Stream = "out" | "err";
@@ -17,7 +18,10 @@ export interface Terminal {
   readonly colours: Readonly<Record<Stream, boolean>>;
   /** Standard input, whole, as UTF-8; undefined where it is a terminal (nobody piped anything). */
   readInput(): Promise<string | undefined>;
-  /** Asks the person at the keyboard and gives the line they typed; absent where there is none. */
+  /**
+   * Asks the person at the keyboard and gives the line they typed, empty for Ctrl-C and Ctrl-D; absent where nobody is.
+   * Asked after a stop it waits for an answer all the same.
+   */
   readonly ask?: (question: string) => Promise<string>;
   /** Ends at the first SIGINT or SIGTERM; a second one ends the process. */
   readonly stop: AbortSignal;
@@ -96,7 +100,7 @@ export function processTerminal(script: string): Terminal {
     isInteractive: isatty(2),
     colours: { out: isatty(1) && hasColours, err: isatty(2) && hasColours },
     readInput: async () => (process.stdin.isTTY ? undefined : readAll(process.stdin)),
-    ...(process.stdin.isTTY ? { ask: async (question) => askPerson(question, stopping.signal) } : {}),
+    ...(isatty(0) || isatty(2) ? { ask: async (question) => askPerson(question, stopping.signal) } : {}),
     stop: stopping.signal,
     onReload(callback) {
       process.on("SIGHUP", callback);
@@ -107,16 +111,31 @@ export function processTerminal(script: string): Terminal {
   };
 }
 
-/** On standard error, so that standard output stays data. Ctrl-C is no answer. */
+/** On standard error, so that standard output stays data. */
 async function askPerson(question: string, signal: AbortSignal): Promise<string> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const keyboard = openKeyboard();
+  if (keyboard === undefined) return "";
+  const lines = createInterface({ input: keyboard, output: process.stderr });
   try {
-    return await lines.question(question, { signal });
+    return await lines.question(question, signal.aborted ? {} : { signal });
   } catch (error) {
-    if (signal.aborted) return "";
+    // By the signal, or by Ctrl-C and Ctrl-D, which are characters while a line is typed.
+    if (error instanceof Error && error.name === "AbortError") return "";
     throw error;
   } finally {
     lines.close();
+    if (keyboard !== process.stdin) keyboard.destroy();
+  }
+}
+
+/** Standard input, or where something else is piped in there the terminal itself. */
+function openKeyboard(): ReadStream | undefined {
+  if (process.stdin.isTTY) return process.stdin;
+  try {
+    return new ReadStream(openSync("/dev/tty", "r"));
+  } catch {
+    // No terminal of ours: nobody who could answer.
+    return undefined;
   }
 }
 

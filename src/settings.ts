@@ -111,6 +111,11 @@ const jobs = {
   retry_max_ms: integer(60_000, MS, "Longest delay before a retry"),
   retention_seconds: integer(7 * DAY_SECONDS, [60, 3650 * DAY_SECONDS], "Ended jobs are kept this long"),
   retention_jobs: integer(100_000, COUNT, "Ended jobs kept for each terminal state"),
+  retention_bytes: integer(
+    1024 * MIB,
+    [MIB, 1024 * 1024 * MIB],
+    "Bytes of those, with logs and results; the newest stays",
+  ),
 };
 
 const mycelium = {

@@ -29,7 +29,7 @@ import type { Listener, RequestHandler } from "./rpc/transport.ts";
 import { ApprovalScope } from "./runners/approval-scope.ts";
 import { createEnrol } from "./runners/enrol.ts";
 import { Presence } from "./runners/presence.ts";
-import type { Store } from "./store/store.ts";
+import type { RetentionLimits, Store } from "./store/store.ts";
 
 export interface SupervisorOptions {
   readonly config: Config;
@@ -91,7 +91,7 @@ export class Supervisor {
     this.#metrics = config.http.metrics ? this.#createMetrics() : undefined;
     this.#maintenance = new Maintenance({
       store: store.maintenance,
-      retention: { maxAgeSeconds: config.jobs.retention_seconds, maxJobs: config.jobs.retention_jobs },
+      retention: retentionOf(config),
       intervalMs: config.jobs.reap_interval_ms,
       log,
       onDone: (done) => this.#metrics?.maintained(done),
@@ -293,6 +293,14 @@ function jobLimits({ jobs }: Config): Parameters<typeof createSubmit>[0]["limits
     maxQueueBytes: jobs.max_queue_bytes,
     maxPrincipalJobs: jobs.max_principal_jobs,
     maxPrincipalBytes: jobs.max_principal_bytes,
+  };
+}
+
+function retentionOf({ jobs }: Config): RetentionLimits {
+  return {
+    maxAgeSeconds: jobs.retention_seconds,
+    maxJobs: jobs.retention_jobs,
+    maxBytes: jobs.retention_bytes,
   };
 }
 

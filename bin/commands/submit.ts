@@ -42,7 +42,10 @@ export const submit: Command = {
     { flag: "--sign-only", description: "Write the signed job instead of sending it, for others to sign as well" },
     { flag: "--out <file>", description: "With --sign-only: where it goes; standard output unless told" },
     { flag: "--signed <file>", description: "Send a job that was signed before, as it is; - for standard input" },
-    { flag: "--wait", description: "Wait for the end; exit code 1 when it did not complete" },
+    {
+      flag: "--wait",
+      description: "Wait for the end; exit code 1 when it did not complete. Ctrl-C offers to cancel the job",
+    },
     { flag: "--follow", description: "Print states and log lines as they come (waits as well)" },
     ...CONNECTION_OPTIONS,
   ],

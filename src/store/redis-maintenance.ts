@@ -92,11 +92,12 @@ export class RedisMaintenance implements MaintenanceStore {
 
   async #retire(shard: number, retention: RetentionLimits): Promise<number> {
     const { keys, scripts } = this.#options.access;
-    const share = Math.ceil(retention.maxJobs / keys.shards);
+    const share = (limit: number): number => Math.ceil(limit / keys.shards);
     let retired = 0;
     for (const state of TERMINAL_STATES) {
-      const args = [retention.maxAgeSeconds * 1000, share, BATCH];
-      retired += await rounds(async () => asNumber(await scripts.run("retire", [keys.done(shard, state)], args)));
+      const declared = [keys.done(shard, state), keys.of(shard, "bytes")];
+      const args = [state, retention.maxAgeSeconds * 1000, share(retention.maxJobs), share(retention.maxBytes), BATCH];
+      retired += await rounds(async () => asNumber(await scripts.run("retire", declared, args)));
     }
     return retired;
   }

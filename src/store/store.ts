@@ -125,6 +125,8 @@ export interface RetentionLimits {
   readonly maxAgeSeconds: number;
   /** Most terminal jobs kept for each terminal state; on a Cluster a shard keeps its share. */
   readonly maxJobs: number;
+  /** Most bytes of terminal jobs kept for each terminal state, as `maxJobs`; the newest job stays whatever its size. */
+  readonly maxBytes: number;
 }
 
 export interface MaintenanceStore {

@@ -6,7 +6,7 @@ import { type Ran, RunningProcess, runProcess } from "./process.ts";
 export type { Ran } from "./process.ts";
 
 /** Needs a build: `npm test` makes one before it runs. */
-const PROGRAM = [process.execPath, fileURLToPath(new URL("../../dist/bin/supervisor.js", import.meta.url))];
+export const PROGRAM = [process.execPath, fileURLToPath(new URL("../../dist/bin/supervisor.js", import.meta.url))];
 
 export interface RunOptions {
   readonly input?: string;

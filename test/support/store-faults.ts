@@ -115,8 +115,10 @@ function compareSets(shard: Shard, expected: ReadonlyMap<string, ReadonlySet<str
 function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
   const wanted = new Map<string, number>();
   const add = (field: string, by: number): unknown => wanted.set(field, (wanted.get(field) ?? 0) + by);
-  for (const job of jobs.values()) {
-    if (job["state"] !== "pending") continue;
+  for (const [id, job] of jobs) {
+    const state = job["state"] ?? "";
+    if (TERMINAL.has(state)) add(`!${state}`, keptBytes(job, shard.lists.get(`log:${id}`) ?? []));
+    if (state !== "pending") continue;
     add(job["queue"] ?? "", Number(job["bytes"]));
     add(`@${job["owner"]}`, 1);
     add(`#${job["owner"]}`, Number(job["bytes"]));
@@ -127,6 +129,12 @@ function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
       ? []
       : [`bytes of ${queue}: ${present[queue]} instead of ${wanted.get(queue) ?? 0}`],
   );
+}
+
+/** What an ended job holds, counted afresh: what was admitted, log, result and receipt. */
+function keptBytes(job: Hash, log: readonly string[]): number {
+  const texts = [...log, job["result"] ?? "", job["receipt"] ?? ""];
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text), Number(job["bytes"]));
 }
 
 function unknownKeys(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {

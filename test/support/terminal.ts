@@ -8,8 +8,8 @@ export interface TerminalWishes {
   /** Standard input; undefined: a keyboard, where nobody piped anything. */
   readonly input?: string;
   readonly isInteractive?: boolean;
-  /** What a person at the keyboard types when asked; absent: nobody is there. */
-  readonly answer?: string;
+  /** What a person at the keyboard types when asked, some time later where it is a promise; absent: nobody is there. */
+  readonly answer?: string | Promise<string>;
   readonly colours?: Partial<Terminal["colours"]>;
 }
 

@@ -29,7 +29,8 @@ if has_failed and ARGV[7] == '1' and not job.cancelling and failures < tonumber(
   -- Half to whole of it, so that jobs which failed together do not come back together.
   retry_ms = NOW_MS + math.floor(delay * (0.5 + tonumber(ARGV[10]) / 2))
 end
-local fields = { 'settled', mark, 'code', int(tonumber(ARGV[5])), 'failures', int(failures) }
+job.outcome_bytes = int(#ARGV[11] + #ARGV[12])
+local fields = { 'settled', mark, 'code', int(tonumber(ARGV[5])), 'failures', int(failures), 'outcome_bytes', job.outcome_bytes }
 local reason = ARGV[6]
 if reason == '' and status == 'cancelled' then
   reason = job.cancel_reason or ''

@@ -3,7 +3,8 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
+import { type Console, type RunningLine, startConsole, untilWritten } from "../../support/command-line.ts";
+import type { TerminalWishes } from "../../support/terminal.ts";
 import { waitUntil } from "../../support/wait.ts";
 
 let system: Console;
@@ -208,6 +209,78 @@ describe("submit --follow", () => {
     await expect(system.json(["job", "get", id])).resolves.toMatchObject({ state: "running" });
     await system.run(["job", "cancel", id]);
     await system.run(["job", "wait", id]);
+  });
+});
+
+describe("Ctrl-C in submit --wait", () => {
+  const LONG = ["submit", "--runner", "demo", "--follow", "--payload", "echo begun; sleep 60"];
+
+  /** Starts the line, and interrupts it once its job runs. */
+  async function interrupted(wishes: TerminalWishes): Promise<{ readonly line: RunningLine; readonly id: string }> {
+    const line = system.start(LONG, { isInteractive: true, ...wishes });
+    await untilWritten(line, /begun/u);
+    line.terminal.interrupt();
+    const [id = ""] = /[0-9a-f-]{36}/u.exec(line.terminal.stderr) ?? [];
+    return { line, id };
+  }
+
+  test.each(["yes", "y", " YES "])("cancels the job when the person answers %j, and shows its end", async (answer) => {
+    const { line, id } = await interrupted({ answer });
+
+    expect(await line.ended).toBe(1);
+
+    expect(line.terminal.stderr).toMatch(/Cancel it\? Type yes, or Enter to leave it running: /u);
+    expect(line.terminal.stderr).toMatch(new RegExp(`${id} cancelled on demo`, "u"));
+    expect(line.terminal.stderr).not.toContain("goes on without us");
+    expect(line.terminal.stdout).toBe("begun\n");
+    await expect(system.json(["job", "get", id])).resolves.toMatchObject({ state: "cancelled" });
+  });
+
+  test.each(["", "no", "yess"])("leaves the job running when the person answers %j", async (answer) => {
+    const { line, id } = await interrupted({ answer });
+
+    expect(await line.ended).toBe(1);
+
+    expect(line.terminal.stderr).toMatch(new RegExp(`goes on without us.*supervisor job cancel ${id}\\n$`, "u"));
+    await expect(system.json(["job", "get", id])).resolves.toMatchObject({ state: "running" });
+    await system.run(["job", "cancel", id]);
+    await system.run(["job", "wait", id]);
+  });
+
+  test("asks nobody where standard error goes into a file", async () => {
+    const { line, id } = await interrupted({ answer: "yes", isInteractive: false });
+
+    expect(await line.ended).toBe(1);
+
+    expect(line.terminal.stderr).not.toContain("Cancel it?");
+    await expect(system.json(["job", "get", id])).resolves.toMatchObject({ state: "running" });
+    await system.run(["job", "cancel", id]);
+    await system.run(["job", "wait", id]);
+  });
+
+  test("shows how the job ended where it ended before the answer", async () => {
+    const gate = join(system.directory, "gate");
+    let say: (answer: string) => void = () => undefined;
+    const answer = new Promise<string>((resolve) => {
+      say = resolve;
+    });
+    const payload = `echo begun; until [ -e '${gate}' ]; do sleep 0.05; done; echo over`;
+    const line = system.start(["submit", "--runner", "demo", "--follow", "--payload", payload], {
+      isInteractive: true,
+      answer,
+    });
+    await untilWritten(line, /begun/u);
+    line.terminal.interrupt();
+    await untilWritten(line, /Cancel it\?/u);
+    const [id = ""] = /[0-9a-f-]{36}/u.exec(line.terminal.stderr) ?? [];
+    await writeFile(gate, "");
+    await system.run(["job", "wait", id]);
+
+    say("yes");
+
+    expect(await line.ended).toBe(0);
+    expect(line.terminal.stdout).toBe("begun\nover\n");
+    expect(line.terminal.stderr).toMatch(/completed on demo exit code 0\nreceipt good/u);
   });
 });
 

@@ -13,7 +13,7 @@ import { findFaults } from "../../support/store-faults.ts";
 import { anAdmission, aRegistration, aToken, IDENTITY, nowSeconds, QUIET, storeOptions } from "../../support/store.ts";
 import { waitUntil } from "../../support/wait.ts";
 
-const KEEP = { maxAgeSeconds: 1000, maxJobs: 1000 };
+const KEEP = { maxAgeSeconds: 1000, maxJobs: 1000, maxBytes: 1e9 };
 
 interface Started {
   readonly cluster: TestCluster;

@@ -4,8 +4,9 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 
 import type { Finish } from "../../../src/runner/source.ts";
+import type { RedisJobSource } from "../../../src/store/redis-source.ts";
 import { allKeys } from "../../support/redis.ts";
-import { aToken, expectNoFaults, nowSeconds, startStore } from "../../support/store.ts";
+import { aToken, expectDeletable, expectNoFaults, type Fixture, nowSeconds, startStore } from "../../support/store.ts";
 import { waitUntil } from "../../support/wait.ts";
 
 const COMPLETED: Finish = { status: "completed", code: 0, isRetryable: true, result: '{"text":"r"}' };
@@ -133,6 +134,118 @@ describe.each([1, 4])("Retention on %i shards", (shards) => {
     expect(jobs.length).toBe(count - retired);
     expect(jobs.length).toBeLessThanOrEqual(10 * shards);
     expect(retired).toBeGreaterThan(count / 2);
+    await expectNoFaults(fixture);
+  });
+});
+
+/** Ends jobs with a log and a result of about so many bytes, one after the other. */
+async function end(
+  fixture: Fixture,
+  source: RedisJobSource,
+  bytes: readonly number[],
+  status: Finish["status"] = "completed",
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (const size of bytes) {
+    const lease = await fixture.running(source, { principal: "carol" });
+    const half = "x".repeat(size / 2);
+    await source.append(lease, [{ attempt: 1, seq: 1, time_ms: 1, stream: "stdout", text: half }]);
+    await source.finish(lease, { ...COMPLETED, status, result: `{"text":"${half}"}` });
+    ids.push(lease.id);
+  }
+  return ids;
+}
+
+describe.each([1, 4])("Retention by bytes on %i shards", (shards) => {
+  test("deletes the oldest ended jobs until a shard's share is kept, and no other", async () => {
+    const fixture = await startStore({ shards });
+    const { jobs } = fixture.store;
+    const before = await allKeys(fixture.client);
+    const source = await fixture.source();
+    const failed = await end(fixture, source, [50_000], "failed");
+    const ended = await end(
+      fixture,
+      source,
+      Array.from({ length: 12 * shards }, () => 10_000),
+    );
+    const pending = await fixture.admit({ principal: "carol" });
+
+    // 45,000 bytes a shard: four jobs of 10,000 and what else there is of them.
+    await fixture.maintain({ maxBytes: 45_000 * shards });
+
+    const byShard = new Map<number, string[]>();
+    for (const id of ended) {
+      const shard = fixture.keys.shardOf(id);
+      byShard.set(shard, [...(byShard.get(shard) ?? []), id]);
+    }
+    for (const ids of byShard.values()) {
+      for (const id of ids.slice(-4)) expect(await jobs.head(id)).toMatchObject({ state: "completed" });
+      for (const id of ids.slice(0, -4)) {
+        expect(await jobs.head(id)).toBeUndefined();
+        expect(await jobs.delete(id, { principal: "carol" })).toEqual({ outcome: "deleted" });
+      }
+    }
+    expect(await jobs.head(failed[0] ?? "")).toMatchObject({ state: "failed" });
+    expect(await jobs.head(pending.id)).toMatchObject({ state: "pending" });
+    await expectNoFaults(fixture);
+    expect(await fixture.maintain({ maxBytes: 45_000 * shards })).toMatchObject({ retired: 0 });
+
+    await expectDeletable(fixture, [...ended, ...failed, pending.id]);
+    const left = (await allKeys(fixture.client)).filter((key) => !before.includes(key));
+    expect(left.filter((key) => !/:(?:tomb|claim|seq|beat|live)/u.test(key))).toEqual([]);
+  });
+
+  test("keeps the newest job of a state, however large it is", async () => {
+    const fixture = await startStore({ shards });
+    const source = await fixture.source();
+    const [old = ""] = await end(fixture, source, [60_000]);
+    const same = fixture.keys.shardOf(old);
+    let newest = old;
+    while (newest === old || fixture.keys.shardOf(newest) !== same)
+      [newest = ""] = await end(fixture, source, [60_000]);
+
+    await fixture.maintain({ maxBytes: 1000 });
+
+    expect(await fixture.store.jobs.head(old)).toBeUndefined();
+    expect(await fixture.store.jobs.head(newest)).toMatchObject({ state: "completed" });
+    await expectNoFaults(fixture);
+  });
+
+  test("frees a surplus of more than one script's worth in one look", async () => {
+    const fixture = await startStore({ shards });
+    const count = 260 * shards;
+    const ids = await Promise.all(Array.from({ length: count }, async () => (await fixture.admit()).id));
+    await Promise.all(ids.map(async (id) => fixture.store.jobs.cancel(id, {}, "x")));
+
+    const { retired } = await fixture.maintain({ maxBytes: 1000 });
+
+    expect(retired).toBeGreaterThan(count - 10 * shards);
+    await expectNoFaults(fixture);
+  });
+});
+
+describe("A count of bytes that went wrong", () => {
+  test("does not stay wrong when nothing is left to count", async () => {
+    const fixture = await startStore();
+    await fixture.client.hset(fixture.keys.of(0, "bytes"), "!completed", 5_000_000);
+
+    expect(await fixture.maintain({ maxBytes: 1000 })).toMatchObject({ retired: 0 });
+
+    await expectNoFaults(fixture);
+  });
+
+  test("is not put right at the cost of jobs that were ended before bytes were counted", async () => {
+    const fixture = await startStore();
+    const { keys, client } = fixture;
+    const old = await fixture.admit();
+    const young = await fixture.admit();
+    for (const { id } of [old, young]) await fixture.store.jobs.cancel(id, {}, "x");
+    const counted = Number(await client.hget(keys.job(old.id), "kept_bytes"));
+    await client.hdel(keys.job(old.id), "kept_bytes");
+    await client.hincrby(keys.of(0, "bytes"), "!cancelled", -counted);
+
+    expect(await fixture.store.jobs.delete(old.id, {})).toEqual({ outcome: "deleted" });
+
     await expectNoFaults(fixture);
   });
 });

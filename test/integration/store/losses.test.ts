@@ -72,13 +72,13 @@ describe.each([1, 4])("A lost lease on %i shards", (shards) => {
   test("is reaped once by two supervisors at once", async () => {
     const fixture = await startStore({ shards });
     const other = await fixture.another();
-    await other.maintenance.maintain({ maxAgeSeconds: 1000, maxJobs: 1000 });
+    await other.maintenance.maintain({ maxAgeSeconds: 1000, maxJobs: 1000, maxBytes: 1e9 });
     const source = await fixture.source();
     for (let index = 0; index < 30; index += 1) await vanish(fixture, await fixture.running(source));
 
     const done = await Promise.all([
       fixture.maintain(),
-      other.maintenance.maintain({ maxAgeSeconds: 1000, maxJobs: 1000 }),
+      other.maintenance.maintain({ maxAgeSeconds: 1000, maxJobs: 1000, maxBytes: 1e9 }),
     ]);
 
     expect(done.reduce((sum, { reaped }) => sum + reaped, 0)).toBe(30);

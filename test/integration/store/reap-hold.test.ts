@@ -72,7 +72,7 @@ describe("Reaping is on hold for one lease", () => {
     const wanted = { leaseMs: LEASE_MS, monotonicMs: () => monotonicMs + performance.now() };
     const fixture = await startStore(wanted);
     const other = await fixture.another();
-    const retention = { maxAgeSeconds: 1000, maxJobs: 1000 };
+    const retention = { maxAgeSeconds: 1000, maxJobs: 1000, maxBytes: 1e9 };
     await other.maintenance.maintain(retention);
     monotonicMs -= 3_600_000;
     await fixture.maintain();

@@ -5,7 +5,7 @@ import type { Log } from "../../../src/log.ts";
 import type { Maintained, RetentionLimits } from "../../../src/store/store.ts";
 import { waitUntil } from "../../support/wait.ts";
 
-const retention = { maxAgeSeconds: 60, maxJobs: 10 };
+const retention = { maxAgeSeconds: 60, maxJobs: 10, maxBytes: 1000 };
 const nothing: Maintained = { reaped: 0, expired: 0, retired: 0 };
 
 function aLog(): { log: Log; events: string[] } {

@@ -9,9 +9,9 @@ local NOW_MS = NOW * 1000 + math.floor(tonumber(TIME[2]) / 1000)
 local BASE = string.match(KEYS[1], '^[^{]*{s%d+}:')
 local PREFIX = BASE and string.match(BASE, '^[^{]*')
 
--- Lua prints numbers with 14 digits; scores have 16.
+-- Lua prints numbers with 14 digits; scores have 16. Adding nothing turns -0, which Redis takes for no number, into 0.
 local function int(number)
-  return string.format('%.0f', number)
+  return string.format('%.0f', number + 0)
 end
 
 -- Fails before anything is written when one of the keys lives on another node while its slot moves:

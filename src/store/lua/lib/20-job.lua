@@ -1,11 +1,12 @@
 -- A job record and the writes that several transitions share.
 -- Invariants kept here: `leases` holds exactly the running jobs; `expiry`, one of `q`/`delayed` and `bytes` exactly the
--- pending ones; `signer:*` the pending and running ones; `done:<state>` the terminal ones.
+-- pending ones; `signer:*` the pending and running ones; `done:<state>` the terminal ones, whose size `bytes` counts
+-- as '!<state>'.
 
 local STATE_FIELDS = {
   'state', 'revision', 'attempt', 'token', 'queue', 'score', 'bytes', 'owner', 'signers', 'expires_at', 'cancelling',
   'cancel_reason', 'failures', 'losses', 'max_attempts', 'on_loss', 'digest', 'principal', 'runner', 'settled',
-  'attempt_log_count', 'attempt_log_bytes', 'runner_key',
+  'attempt_log_count', 'attempt_log_bytes', 'runner_key', 'log_bytes', 'outcome_bytes', 'kept_bytes',
 }
 
 local function job_key(id)
@@ -78,7 +79,7 @@ local function publish_change(id)
   redis.call('PUBLISH', PREFIX .. 'events', id)
 end
 
-local function add_waiting(field, by)
+local function add_bytes(field, by)
   if redis.call('HINCRBY', BASE .. 'bytes', field, int(by)) <= 0 then
     redis.call('HDEL', BASE .. 'bytes', field)
   end
@@ -86,9 +87,9 @@ end
 
 -- What waits, by queue in bytes and by owner in jobs ('@<owner>') and bytes ('#<owner>'); nothing where nothing waits.
 local function count_waiting(job, sign)
-  add_waiting(job.queue, sign * tonumber(job.bytes))
-  add_waiting('@' .. job.owner, sign)
-  add_waiting('#' .. job.owner, sign * tonumber(job.bytes))
+  add_bytes(job.queue, sign * tonumber(job.bytes))
+  add_bytes('@' .. job.owner, sign)
+  add_bytes('#' .. job.owner, sign * tonumber(job.bytes))
 end
 
 -- Takes a pending job out of everything that knows it as pending.
@@ -124,8 +125,10 @@ local function return_to_pending(job, ready_ms, fields)
   publish_change(job.id)
 end
 
--- pending or running -> a terminal state, which never changes again.
+-- pending or running -> a terminal state, which never changes again. From here on the job's size is that of what was
+-- admitted, its log, and the outcome of its last attempt: it is noted, so that what is taken off later is what was added.
 local function end_job(job, state, fields)
+  local kept = tonumber(job.bytes) + tonumber(job.log_bytes) + tonumber(job.outcome_bytes or '0')
   if job.state == 'pending' then
     leave_pending(job)
   else
@@ -135,8 +138,9 @@ local function end_job(job, state, fields)
     redis.call('SREM', BASE .. 'signer:' .. signer, job.id)
   end
   redis.call('ZADD', BASE .. 'done:' .. state, int(NOW_MS), job.id)
+  add_bytes('!' .. state, kept)
   redis.call('HDEL', job_key(job.id), 'token', 'ready_ms', 'cancelling', 'cancel_reason')
-  append(fields, 'state', state, 'finished_ms', int(NOW_MS), 'revision', int(tonumber(job.revision) + 1))
+  append(fields, 'kept_bytes', int(kept), 'state', state, 'finished_ms', int(NOW_MS), 'revision', int(tonumber(job.revision) + 1))
   redis.call('HSET', job_key(job.id), unpack(fields))
   publish_change(job.id)
 end
@@ -149,7 +153,9 @@ local function forget(job)
   for signer in string.gmatch(job.signers, '%S+') do
     redis.call('SREM', BASE .. 'signer:' .. signer, job.id)
   end
-  redis.call('ZREM', BASE .. 'done:' .. job.state, job.id)
+  if redis.call('ZREM', BASE .. 'done:' .. job.state, job.id) == 1 then
+    add_bytes('!' .. job.state, -tonumber(job.kept_bytes or '0'))
+  end
   redis.call('ZREM', BASE .. 'jobs', job.id)
   redis.call('ZREM', BASE .. 'own:' .. job.owner, job.id)
   redis.call('UNLINK', BASE .. 'log:' .. job.id)
