@@ -33,6 +33,7 @@ export interface CandidateOptions extends CandidateWishes {
 export const GRACE_SECONDS = 4;
 /** Must not show in any job. */
 export const CANARY = "canary-5b1c7e";
+const LAST_LINES = 8;
 const SCRIPTS = fileURLToPath(new URL("../../src/store/lua", import.meta.url));
 
 export class Candidate {
@@ -183,11 +184,12 @@ function endOf(started: RunningProcess): AbortSignal {
   const { child } = started;
   const ended = new AbortController();
   child.once("error", (error) => ended.abort(`the command can not be started (${error.message})`));
-  child.once("exit", (code, signal) => ended.abort(`the runner ended (${code ?? signal})${lastLine(started.output)}`));
+  child.once("exit", (code, signal) => ended.abort(`the runner ended (${code ?? signal})${lastLines(started.output)}`));
   return ended.signal;
 }
 
-function lastLine(output: string): string {
-  const line = output.trimEnd().split("\n").at(-1) ?? "";
-  return line === "" ? "" : `: ${line.slice(0, 300)}`;
+/** The end of what it wrote, where an error stands. */
+function lastLines(output: string): string {
+  const lines = output.trimEnd().split("\n").slice(-LAST_LINES);
+  return lines.join("") === "" ? "" : `: ${lines.join(" ⏎ ").slice(-1000)}`;
 }

@@ -33,11 +33,13 @@ export interface Verdict extends Pick<Check, "name" | "clause" | "does" | "sees"
 /** Slots of the runner that checks share. */
 const COMMON_SLOTS = 32;
 
-/** In the order of the checks. */
+/** In the order of the checks. @throws Unmet when the runner does not come up at all */
 export async function runConformance(options: ConformanceOptions): Promise<readonly Verdict[]> {
   await using site = await openSite(options);
   await using runners = new Runners(options, site);
   const verdicts: Verdict[] = [];
+  // One that does not even come up needs not be asked more.
+  await runners.takeCommon();
   const waiting = [...options.checks.entries()];
   const lane = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
@@ -52,7 +54,6 @@ export async function runConformance(options: ConformanceOptions): Promise<reado
 }
 
 async function judge(check: Check, runners: Runners, { signal }: ConformanceOptions): Promise<Verdict> {
-  const { name, clause, does, sees } = check;
   const startMs = performance.now();
   const told = async (): Promise<Pick<Verdict, "outcome" | "detail">> => {
     if (signal?.aborted === true) return { outcome: "not performed", detail: "interrupted" };
@@ -65,8 +66,12 @@ async function judge(check: Check, runners: Runners, { signal }: ConformanceOpti
       return { outcome: "failed", detail: error instanceof Unmet ? error.message : `the kit broke: ${errorText(error)}` };
     }
   };
-  const verdict = await told();
-  return { name, clause, does, sees, ...verdict, tookMs: Math.round(performance.now() - startMs) };
+  return toVerdict(check, await told(), performance.now() - startMs);
+}
+
+function toVerdict(check: Check, told: Pick<Verdict, "outcome" | "detail">, ms: number): Verdict {
+  const { name, clause, does, sees } = check;
+  return { name, clause, does, sees, ...told, tookMs: Math.round(ms) };
 }
 
 /** Starts runners under names of their own, and ends them. */
@@ -85,7 +90,7 @@ class Runners implements AsyncDisposable {
     const ends: (() => Promise<unknown>)[] = [];
     return {
       site: this.#site,
-      common: async () => this.#takeCommon(),
+      common: async () => this.takeCommon(),
       own: async (wishes = {}, site = this.#site) => {
         const candidate = await this.#start(wishes, site, (started) => ends.push(async () => started.kill()));
         return candidate;
@@ -108,7 +113,7 @@ class Runners implements AsyncDisposable {
   }
 
   /** One that ended, or never came up, is started anew for the next check: it fails those that were there. */
-  async #takeCommon(): Promise<Candidate> {
+  async takeCommon(): Promise<Candidate> {
     const start = async (): Promise<Candidate> => this.#start({ slots: COMMON_SLOTS }, this.#site, () => undefined);
     this.#common = this.#common?.then((present) => (present.isUp ? present : start()), start) ?? start();
     return this.#common;

@@ -9,4 +9,4 @@ SUPERVISOR_DATA_DIR=$RUNNER_DIRECTORY
 export SUPERVISOR_REDIS_URL SUPERVISOR_REDIS_PREFIX SUPERVISOR_DATA_DIR
 exec "${NODE:-node}" "${PROGRAM:-dist/bin/supervisor.js}" runner start "$RUNNER_NAME" --exec "bash -s" \
   --group "$RUNNER_GROUPS" --slots "$RUNNER_SLOTS" --allow "$RUNNER_ALLOW_FILE" --grace "$RUNNER_GRACE_SECONDS" \
-  --supervisor "$RUNNER_SUPERVISOR" --key "$RUNNER_KEY_FILE" --to http://127.0.0.1:9
+  --supervisor "$RUNNER_SUPERVISOR" --key "$RUNNER_KEY_FILE" --to http://127.0.0.1:4

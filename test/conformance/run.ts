@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { build } from "../bench/build.ts";
+import { Unmet } from "./check.ts";
 import { CHECKS } from "./checks.ts";
 import { type ConformanceOptions, runConformance, type Verdict } from "./conformance.ts";
 import { count, listLines, reportLines } from "./report.ts";
@@ -82,7 +83,7 @@ async function runReference(options: Omit<ConformanceOptions, "command">): Promi
   await using built = await build();
   const command = [fileURLToPath(new URL("reference.sh", import.meta.url))];
   const env = { PROGRAM: join(built.directory, "bin/supervisor.js"), NODE: process.execPath };
-  return runConformance({ ...options, command, env });
+  return await runConformance({ ...options, command, env });
 }
 
 function listeners({ output, json }: Flags): Pick<ConformanceOptions, "onOutput" | "onVerdict"> {
@@ -116,7 +117,7 @@ function say(text: string): 0 {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error;
+  if (!(error instanceof UsageError || error instanceof Unmet)) throw error;
   process.stderr.write(`${error.message}\n`);
-  process.exitCode = 2;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }
