@@ -33,6 +33,8 @@ export interface RunnerWish {
   /** The pinned identity of the supervisor. */
   readonly supervisor: string;
   readonly log: Log;
+  /** How long a drain lets running jobs go on. */
+  readonly graceMs: number;
   /** The registration is gone, or the name was taken over: it drains by itself, and is to be stopped. */
   readonly onRemoved: (reason: string) => void;
 }
@@ -88,6 +90,7 @@ export async function makeRunner(
       maxLogBytes: config.jobs.max_log_bytes,
       maxLineBytes: config.jobs.max_log_line_bytes,
       maxResultBytes: config.jobs.max_result_bytes,
+      graceMs: wish.graceMs,
     },
     scratchDirectory: wish.paths.runnerScratch(name),
     onEvent: (event) => {

@@ -16,11 +16,14 @@ import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
 import { type Terminal, untilStopped } from "../terminal.ts";
 import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
 
+const GRACE_SECONDS = DEFAULT_LIMITS.graceMs / 1000;
+
 export const startRunner: Command = {
   options: [
     { flag: "--exec <command>", description: 'One executor in short form, payload on stdin: "bash -s"' },
     ...REGISTRATION_OPTIONS,
     { flag: "--allow <file>", description: "Allow-list: whose jobs run here; without it all that were admitted" },
+    { flag: "--grace <seconds>", description: "How long a drain lets running jobs go on", default: String(GRACE_SECONDS) },
     ...settingOptions(["redis-url", "log-level", "log-pretty"]),
     ...CONNECTION_OPTIONS,
   ],
@@ -34,9 +37,10 @@ export const startRunner: Command = {
     const executors = executorsOf(config, flags);
     const allowList = await allowListOf(flags);
     const wanted = { name: runnerNameOf(input), groups: flags.many("group"), slots: slotsOf(flags) };
+    const graceMs = (flags.integer("grace", [0, 86_400]) ?? GRACE_SECONDS) * 1000;
     const log = terminalLog(terminal, config.log);
     return withConnection(input, async (connection) =>
-      run(input, { wanted, executors, allowList, config, log, connection }),
+      run(input, { wanted, executors, allowList, config, log, connection, graceMs }),
     );
   },
 };
@@ -48,10 +52,11 @@ interface StartParts {
   readonly config: Config;
   readonly log: Log;
   readonly connection: CommandConnection;
+  readonly graceMs: number;
 }
 
 async function run({ terminal }: CommandInput, parts: StartParts): Promise<number> {
-  const { wanted, executors, allowList, config, log, connection } = parts;
+  const { wanted, executors, allowList, config, log, connection, graceMs } = parts;
   const { paths, supervisor } = connection;
   const { seed } = await loadOrCreateSeed(paths.runnerKey(wanted.name));
   await tryRegister(connection, { ...wanted, executors: [...executors.keys()] }, log);
@@ -67,10 +72,10 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
   try {
     const removal = new AbortController();
     const onRemoved = (reason: string): void => removal.abort(new Error(`${wanted.name}: ${reason}`));
-    const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved };
+    const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved, graceMs };
     const { runner, seen } = await makeRunner(wish, { source, signer: createNativeSigner(seed) });
     try {
-      await runUntilStopped(runner, { terminal, log, name: wanted.name, removed: removal.signal });
+      await runUntilStopped(runner, { terminal, log, name: wanted.name, graceMs, removed: removal.signal });
     } finally {
       await runner.stop();
       await seen.close();
@@ -85,16 +90,17 @@ interface Watch {
   readonly terminal: Terminal;
   readonly log: Log;
   readonly name: string;
+  readonly graceMs: number;
   /** Aborts when the runner may not go on; its reason is what the command fails with. */
   readonly removed: AbortSignal;
 }
 
-async function runUntilStopped(runner: Runner, { terminal, log, name, removed }: Watch): Promise<void> {
+async function runUntilStopped(runner: Runner, { terminal, log, name, graceMs, removed }: Watch): Promise<void> {
   const stop = AbortSignal.any([terminal.stop, removed]);
   if (!(await startPatiently(runner, log, stop))) return;
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
   await untilStopped({ stop });
-  const draining = { event: "runner_draining", running: runner.running, deadline_ms: DEFAULT_LIMITS.graceMs };
+  const draining = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
   log.info(draining, "draining: takes nothing new; what runs at the deadline is ended and given back");
   await runner.drain("stopping");
   removed.throwIfAborted();

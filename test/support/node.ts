@@ -48,12 +48,12 @@ export interface NodeOptions {
 }
 
 /** Secret of a named test key: stable, so that a test can be read again. */
-function seedOf(name: string): string {
+export function testSeed(name: string): string {
   return Buffer.from(name.padEnd(32, ".")).subarray(0, 32).toString("hex");
 }
 
 export function testSigner(name: string): Signer {
-  return createSigner(seedOf(name));
+  return createSigner(testSeed(name));
 }
 
 function enrolled(keys: NodeOptions["keys"]): readonly EnrolledKey[] {
@@ -78,7 +78,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     config,
     store,
     keyring,
-    identitySeed: seedOf(options.identity ?? "supervisor"),
+    identitySeed: testSeed(options.identity ?? "supervisor"),
     version: "0.0.0-test",
     log,
     ...(options.keyringCheckMs === undefined ? {} : { keyringCheckMs: options.keyringCheckMs }),
