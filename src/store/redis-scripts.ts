@@ -42,12 +42,20 @@ interface Script {
 
 const LUA = new URL("./lua/", import.meta.url);
 
-/** A script's whole text: its first line (the flags), every fragment of `lua/lib` by name, then the rest of it. */
+/**
+ * Scripts of the calls themselves, which use nothing but a shard's names and time: Redis makes every function of a
+ * fragment anew at each run.
+ */
+const SHARD_ALONE: ReadonlySet<ScriptName> = new Set(["admit", "nonce"]);
+const SHARD_FRAGMENT = "10-shard.lua";
+
+/** A script's whole text: its first line (the flags), the fragments of `lua/lib` by name, then the rest of it. */
 export function scriptText(name: ScriptName): string {
   const own = readFileSync(new URL(`${name}.lua`, LUA), "utf8");
   const library = new URL("lib/", LUA);
   const fragments = readdirSync(library)
     .toSorted()
+    .filter((file) => file === SHARD_FRAGMENT || !SHARD_ALONE.has(name))
     .map((file) => readFileSync(new URL(file, library), "utf8"));
   const end = own.indexOf("\n") + 1;
   return own.slice(0, end) + fragments.join("") + own.slice(end);

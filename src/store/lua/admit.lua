@@ -51,13 +51,13 @@ local waiting = redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6])
 if waiting >= tonumber(ARGV[8]) then
   return { 'queue_full', 'max_queue_jobs', waiting }
 end
-local present = tonumber(redis.call('HGET', KEYS[8], queue) or '0')
-if present + bytes > tonumber(ARGV[9]) then
-  return { 'queue_full', 'max_queue_bytes', present }
+-- What waits: of the queue in bytes, of the principal in jobs and bytes.
+local own_jobs_field, own_bytes_field = '@' .. ARGV[16], '#' .. ARGV[16]
+local present = redis.call('HMGET', KEYS[8], queue, own_jobs_field, own_bytes_field)
+local queue_bytes, own_jobs, own_bytes = tonumber(present[1] or '0'), tonumber(present[2] or '0'), tonumber(present[3] or '0')
+if queue_bytes + bytes > tonumber(ARGV[9]) then
+  return { 'queue_full', 'max_queue_bytes', queue_bytes }
 end
-
-local own = redis.call('HMGET', KEYS[8], '@' .. ARGV[16], '#' .. ARGV[16])
-local own_jobs, own_bytes = tonumber(own[1] or '0'), tonumber(own[2] or '0')
 if own_jobs >= tonumber(ARGV[23]) then
   return { 'queue_full', 'max_principal_jobs', own_jobs }
 end
@@ -108,5 +108,14 @@ redis.call('ZADD', KEYS[11], now_ms, id)
 for index = 13, #KEYS do
   redis.call('SADD', KEYS[index], id)
 end
-wait_in_queue({ id = id, queue = queue, owner = ARGV[16], score = score, bytes = bytes, expires_at = expires_at }, ready_ms)
+-- As wait_in_queue does it, with what is known already: one write for the three totals.
+if ready_ms then
+  redis.call('ZADD', KEYS[6], int(ready_ms), id)
+else
+  redis.call('ZADD', KEYS[5], score, id)
+  redis.call('PUBLISH', PREFIX .. 'hint:' .. queue, '')
+end
+redis.call('ZADD', KEYS[7], int(expires_at * 1000), id)
+redis.call('HSET', KEYS[8], queue, int(queue_bytes + bytes), own_jobs_field, int(own_jobs + 1), own_bytes_field,
+  int(own_bytes + bytes))
 return { 'new', 'pending' }
