@@ -37,7 +37,7 @@ const http = {
   host: text("127.0.0.1", "Address to bind; beyond loopback set tls_cert and tls_key", { flag: "host" }),
   port: integer(8080, [0, 65_535], "TCP port; 0 takes a free one", { flag: "port" }),
   allowed_hosts: list("Host names served beside loopback and the bound address (guard against DNS rebinding)"),
-  allowed_origins: list("Browser origins that may call; none unless listed"),
+  allowed_origins: list("Origins whose pages in browsers may call; none unless listed"),
   tls_cert: text("", "Certificate chain, PEM file", { flag: "tls-cert" }),
   tls_key: text("", "Private key, PEM file", { flag: "tls-key" }),
   max_body_bytes: integer(2 * MIB, BYTES, "Largest request body"),

@@ -12,7 +12,7 @@ export interface Request {
   /** Absent: a notification, never to be answered. */
   readonly id?: RequestId;
   readonly method: string;
-  /** By name, or (an array) by position, which no method here takes. Absent params are no params. */
+  /** By name, or (an array) by position, which no method here takes. Absent params and an empty array are no params. */
   readonly params: JsonObject | readonly unknown[];
 }
 
@@ -110,7 +110,8 @@ function toEntry(value: unknown): Entry {
     return { id: null, error: invalidRequest("id", "a string, null, or a number that survives being echoed") };
   }
   if (jsonrpc === "2.0" && typeof method === "string" && isStructured(params)) {
-    return id === undefined ? { method, params } : { id, method, params };
+    const request = { method, params: isEmptyArray(params) ? {} : params };
+    return id === undefined ? request : { id, ...request };
   }
   return { id: id ?? null, error: faultOf(jsonrpc, method) };
 }
@@ -126,6 +127,11 @@ function isJsonObject(value: unknown): value is JsonObject {
 
 function isStructured(value: unknown): value is Request["params"] {
   return typeof value === "object" && value !== null;
+}
+
+/** How many clients say "no params": nothing is in a position, so nothing can be taken for another parameter. */
+function isEmptyArray(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }
 
 /**

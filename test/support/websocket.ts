@@ -19,10 +19,19 @@ const LIMITS: WebSocketLimits = {
   pingMs: 20_000,
 };
 
-type ListenerWishes = Partial<Omit<WebSocketOptions, "limits" | "httpUrl">> & {
-  readonly limits?: Partial<WebSocketLimits>;
-  readonly allowedOrigins?: readonly string[];
-};
+type OptionWishes = Partial<Omit<WebSocketOptions, "limits">> & { readonly limits?: Partial<WebSocketLimits> };
+type ListenerWishes = Omit<OptionWishes, "httpUrl"> & { readonly allowedOrigins?: readonly string[] };
+
+export function webSocketOptions({ limits, ...wanted }: OptionWishes = {}): WebSocketOptions {
+  return {
+    handler: aDispatcher(),
+    limits: { ...LIMITS, ...limits },
+    maxWaitMs: 25_000,
+    httpUrl: () => undefined,
+    log: quietLog,
+    ...wanted,
+  };
+}
 
 export interface StartedWebSocketListener extends AsyncDisposable {
   readonly listener: Listener;
@@ -34,18 +43,10 @@ export interface StartedWebSocketListener extends AsyncDisposable {
 
 /** Serves on a free port of loopback until disposed of. */
 export async function aWebSocketListener({
-  limits,
   allowedOrigins = [],
   ...wanted
 }: ListenerWishes = {}): Promise<StartedWebSocketListener> {
-  const listener = createWebSocketListener({
-    handler: aDispatcher(),
-    limits: { ...LIMITS, ...limits },
-    maxWaitMs: 25_000,
-    httpUrl: () => http.listener.status().url,
-    log: quietLog,
-    ...wanted,
-  });
+  const listener = createWebSocketListener(webSocketOptions({ httpUrl: () => http.listener.status().url, ...wanted }));
   const http = await anHttpListener({ allowedOrigins, onUpgrade: listener.upgrade });
   await listener.start();
   return {

@@ -7,6 +7,7 @@ import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
 import { BodyReader } from "./body.ts";
 import type { HttpConnection } from "./connection.ts";
 import { Connections } from "./connections.ts";
+import { isPreflight, permitCalls, permitReading } from "./cors.ts";
 import type { Fault } from "./fault.ts";
 import { addressName, checkContent, Guard, hasOneHost } from "./guard.ts";
 import { ignoreUpgrade, isWebSocket } from "./ignored-upgrade.ts";
@@ -163,8 +164,13 @@ class NodeHttpListener implements HttpListener {
     const { request, response, connection } = exchange;
     const fault = this.#refusal(request, connection);
     if (fault !== undefined) return this.#refuse(exchange, fault);
+    permitReading(request, response);
     const path = pathOf(request.url);
-    if (request.method === "POST" && isCallPath(path)) return this.#answerCall(exchange);
+    if (isCallPath(path) && request.method === "POST") return this.#answerCall(exchange);
+    if (isCallPath(path) && isPreflight(request)) {
+      permitCalls(response);
+      return sendAnswer(response, undefined, this.#sending());
+    }
     const page = await findPage(request.method, path, this.#pages);
     if ("error" in page) this.#refuse(exchange, page);
     else sendPage(response, page, this.#sending());

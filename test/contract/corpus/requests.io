@@ -76,9 +76,17 @@
 >> {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "params": "all"}
 << {"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":{"path":"params","expected":"an object"}},"id":1}
 
-# an array as params
->> {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "params": []}
+# an array as params: by position
+>> {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "params": [[]]}
 << {"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":{"path":"params","expected":"an object: parameters by name"}},"id":1}
+
+# an empty array as params: none
+>> {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "params": []}
+<< {"jsonrpc":"2.0","result":{"openrpc":"1.3.2"},"id":1}
+
+# an empty array where params are needed
+>> {"jsonrpc": "2.0", "id": 1, "method": "get_job", "params": []}
+<< {"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":{"path":"params.id","expected":"required"}},"id":1}
 
 # members beyond the specification's are ignored
 >> {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover", "meta": {"traceparent": "x"}}

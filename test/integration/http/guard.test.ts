@@ -114,15 +114,64 @@ describe("Origin", () => {
     },
   );
 
-  test("serves one that is listed, without opening answers to other sites", async () => {
-    await using http = await anHttpListener({ allowedOrigins: ["https://Jobs.example.org"] });
+  test("serves one that is listed, and lets its pages and nobody else's read the answers", async () => {
+    await using http = await anHttpListener({
+      allowedOrigins: ["https://Jobs.example.org", "https://other.example.org"],
+    });
 
-    const { status, text } = await statusOf(http.port, aPost(GET_INFO, { Origin: "https://jobs.example.org" }));
+    const call = await statusOf(http.port, aPost(GET_INFO, { Origin: "https://jobs.example.org" }));
+    const page = await statusOf(http.port, aGet("/readyz", "https://other.example.org"));
+    const fault = await statusOf(
+      http.port,
+      aPost(GET_INFO, { Origin: "https://jobs.example.org", "Content-Type": "text/plain" }),
+    );
+    const none = await statusOf(http.port, aPost(GET_INFO));
 
-    expect(status).toBe(200);
-    expect(text.toLowerCase()).not.toContain("access-control");
+    expect(call).toMatchObject({ status: 200 });
+    expect(corsOf(call.text)).toStrictEqual(["access-control-allow-origin: https://jobs.example.org", "vary: origin"]);
+    expect(corsOf(page.text)).toStrictEqual(["access-control-allow-origin: https://other.example.org", "vary: origin"]);
+    // A page's dialer tells its user what was wrong.
+    expect(fault.status).toBe(415);
+    expect(corsOf(fault.text)).toHaveLength(2);
+    expect(corsOf(none.text)).toStrictEqual([]);
+  });
+
+  test("lets pages that are listed send calls, and asks no more of a browser than that", async () => {
+    await using http = await anHttpListener({ allowedOrigins: ["https://jobs.example.org"] });
+
+    const listed = await statusOf(http.port, aPreflight("/", "https://jobs.example.org"));
+    const other = await statusOf(http.port, aPreflight("/", "https://evil.example"));
+    const elsewhere = await statusOf(http.port, aPreflight("/openrpc.json", "https://jobs.example.org"));
+    const plain = await statusOf(http.port, "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+
+    expect(listed.status).toBe(204);
+    expect(corsOf(listed.text)).toStrictEqual([
+      "access-control-allow-origin: https://jobs.example.org",
+      "vary: origin",
+      "access-control-allow-methods: post",
+      "access-control-allow-headers: content-type",
+      "access-control-max-age: 600",
+    ]);
+    expect(other.status).toBe(403);
+    expect(corsOf(other.text)).toStrictEqual([]);
+    expect([elsewhere.status, plain.status]).toStrictEqual([405, 405]);
   });
 });
+
+function aGet(path: string, origin: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\n\r\n`;
+}
+
+function aPreflight(path: string, origin: string): string {
+  const asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type, x-mine";
+  return `OPTIONS ${path} HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\n${asked}\r\n\r\n`;
+}
+
+/** What an answer says to browsers, in lower case. */
+function corsOf(text: string): readonly string[] {
+  const [head = ""] = text.toLowerCase().split("\r\n\r\n");
+  return head.split("\r\n").filter((line) => line.startsWith("access-control") || line.startsWith("vary"));
+}
 
 describe("Requests that two readers would read differently", () => {
   const HEAD = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
