@@ -23,7 +23,11 @@ export const startRunner: Command = {
     { flag: "--exec <command>", description: 'One executor in short form, payload on stdin: "bash -s"' },
     ...REGISTRATION_OPTIONS,
     { flag: "--allow <file>", description: "Allow-list: whose jobs run here; without it all that were admitted" },
-    { flag: "--grace <seconds>", description: "How long a drain lets running jobs go on", default: String(GRACE_SECONDS) },
+    {
+      flag: "--grace <seconds>",
+      description: "How long a drain lets running jobs go on",
+      default: String(GRACE_SECONDS),
+    },
     ...settingOptions(["redis-url", "log-level", "log-pretty"]),
     ...CONNECTION_OPTIONS,
   ],

@@ -109,7 +109,8 @@ export class Candidate {
     });
     const { child } = started;
     if (child.pid !== undefined) endWithUs(child, child.pid);
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text) => this.#options.onOutput(String(text)));
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (text) => this.#options.onOutput(String(text)));
     return started;
   }
 

@@ -63,7 +63,10 @@ async function judge(check: Check, runners: Runners, { signal }: ConformanceOpti
       return { outcome: "passed", detail: "" };
     } catch (error) {
       if (error instanceof CannotPerform) return { outcome: "not performed", detail: error.message };
-      return { outcome: "failed", detail: error instanceof Unmet ? error.message : `the kit broke: ${errorText(error)}` };
+      return {
+        outcome: "failed",
+        detail: error instanceof Unmet ? error.message : `the kit broke: ${errorText(error)}`,
+      };
     }
   };
   return toVerdict(check, await told(), performance.now() - startMs);

@@ -1,7 +1,7 @@
-/** Records as somebody could write them who has Redis, and even keys: each wrong in what a forgery says, and right in all else. */
-import { buildJob, type Signer, signJob } from "../../src/client/index.ts";
 import { canonicalText } from "../../src/auth/canonical-json.ts";
 import { digestOf, type Kind, signingInput } from "../../src/auth/signature.ts";
+/** Records as somebody could write them who has Redis, and even keys: each wrong in what a forgery says, and right in all else. */
+import { buildJob, type Signer, signJob } from "../../src/client/index.ts";
 import type { JobDocument, SignatureEntry, TicketDocument } from "../../src/rpc/schema.ts";
 import type { Candidate } from "./candidate.ts";
 import { TestJob } from "./job.ts";
@@ -20,7 +20,11 @@ export interface Forgery {
   readonly ticket?: Partial<TicketDocument>;
   readonly ticketSigner?: Signer;
   /** The stored ticket, made of the honest one. */
-  readonly storedTicket?: (signed: { readonly body: TicketDocument; readonly public_key: string; readonly signature: string }) => string;
+  readonly storedTicket?: (signed: {
+    readonly body: TicketDocument;
+    readonly public_key: string;
+    readonly signature: string;
+  }) => string;
   /** Where the record says that it was queued; the document's own queue unless told. */
   readonly queue?: string;
 }
@@ -36,7 +40,12 @@ export async function entryBy(signer: Signer, text: string, kind: Kind = "job"):
  */
 export async function forge(candidate: Candidate, forgery: Forgery & { readonly payload: string }): Promise<TestJob> {
   const { site } = candidate;
-  const base = buildJob({ supervisor: identity.publicKey, caller: alice.publicKey, runner: candidate.name, payload: "" });
+  const base = buildJob({
+    supervisor: identity.publicKey,
+    caller: alice.publicKey,
+    runner: candidate.name,
+    payload: "",
+  });
   const carried = await signJob(alice, { ...base, runner: NOBODY, payload: "carried", max_attempts: 3 });
   await site.node.client("alice").submitJob(carried);
   const document = { ...base, payload: forgery.payload, ...forgery.job };

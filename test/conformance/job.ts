@@ -1,6 +1,6 @@
+import { randomUUID } from "node:crypto";
 /** A job of the kit: sent to a runner, watched in the store, judged with its receipt. */
 import { readFile, writeFile } from "node:fs/promises";
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 
 import { buildJob, coSignJob, followLogs, signJob, type Signer, verifyReceipt } from "../../src/client/index.ts";
@@ -115,7 +115,8 @@ export class TestJob {
   /** What the log holds now. */
   async entries(): Promise<readonly LogEntry[]> {
     const entries: LogEntry[] = [];
-    for await (const entry of followLogs(this.site.node.client("alice"), this.id, { follow: false })) entries.push(entry);
+    for await (const entry of followLogs(this.site.node.client("alice"), this.id, { follow: false }))
+      entries.push(entry);
     return entries;
   }
 
@@ -176,9 +177,7 @@ async function linesIn(path: string): Promise<readonly string[]> {
 
 /** Resolves when none of them is there. @throws Unmet when one is still there after `ms` */
 export async function expectGone(pids: readonly number[], ms: number): Promise<void> {
-  await seen(
-    "every process of the job is gone",
-    async () => (await Promise.all(pids.map(isGone))).every(Boolean),
-    { ms },
-  );
+  await seen("every process of the job is gone", async () => (await Promise.all(pids.map(isGone))).every(Boolean), {
+    ms,
+  });
 }

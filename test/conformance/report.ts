@@ -14,12 +14,7 @@ export function reportLines(verdicts: readonly Verdict[]): readonly string[] {
     clause,
   ]);
   const [header = "", ...lines] = table(["CHECK", "OUTCOME", "TOOK", "CLAUSE (src/store/README.md)"], rows);
-  return [
-    header,
-    ...lines.flatMap((line, index) => [line, ...explanation(verdicts[index])]),
-    "",
-    summary(verdicts),
-  ];
+  return [header, ...lines.flatMap((line, index) => [line, ...explanation(verdicts[index])]), "", summary(verdicts)];
 }
 
 function explanation(verdict: Verdict | undefined): readonly string[] {

@@ -48,7 +48,11 @@ export class Rival {
     for (const shard of new Set(jobs.map(({ id }) => keys.shardOf(id)))) {
       const declared = [keys.of(shard, "leases"), keys.claim(shard, this.#token), keys.of(shard, "expiry")];
       const queues = [keys.queue(shard, group), keys.delayed(shard, group)];
-      await site.call("claim", [...declared, keys.of(shard, "bytes"), ...queues], [this.#name, this.#token, 16, LEASE_MS, group]);
+      await site.call(
+        "claim",
+        [...declared, keys.of(shard, "bytes"), ...queues],
+        [this.#name, this.#token, 16, LEASE_MS, group],
+      );
     }
     for (const job of jobs) {
       const { attempt, runner } = await job.record();

@@ -74,7 +74,11 @@ async function main(argv: readonly string[]): Promise<number> {
     ...listeners(values),
   };
   const verdicts = await (command.length === 0 ? runReference(options) : runConformance({ ...options, command }));
-  say(values.json ? `${JSON.stringify({ command, checks: verdicts }, null, 2)}\n` : `${reportLines(verdicts).join("\n")}\n`);
+  say(
+    values.json
+      ? `${JSON.stringify({ command, checks: verdicts }, null, 2)}\n`
+      : `${reportLines(verdicts).join("\n")}\n`,
+  );
   return count(verdicts, "passed") === checks.length ? 0 : 1;
 }
 

@@ -29,6 +29,8 @@ export interface Site extends AsyncDisposable {
   readonly leaseMs: number;
   /** Whatever a runner or a job leaves running carries this path, and ends with the site. */
   readonly directory: string;
+  /** Ids of the open connections to Redis. */
+  connections(): Promise<readonly string[]>;
   /** Calls a script of the protocol, as a runner would. */
   call(script: ScriptName, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
@@ -57,7 +59,7 @@ export async function openSite({ leaseMs = DEFAULT_LEASE_MS, isDurable = false }
   return assemble(async (onEnd) => {
     const directory = await mkdtemp(join(tmpdir(), "horus-conformance-"));
     onEnd(async () => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
-    const server = await startRedis({ port: true, ...(isDurable ? { aof: "always" as const } : {}) });
+    const server = await startRedis({ port: true, isOwned: true, ...(isDurable ? { aof: "always" as const } : {}) });
     onEnd(async () => server.stop());
     const node = await startNode({
       redis: server,
@@ -81,6 +83,10 @@ export async function openSite({ leaseMs = DEFAULT_LEASE_MS, isDurable = false }
       keys: new RedisKeys({ prefix: PREFIX, shards: SHARDS }),
       leaseMs,
       directory,
+      connections: async () => {
+        const list = String(await redis.call("CLIENT", "LIST"));
+        return [...list.matchAll(/^id=(\d+) /gmu)].map(([, id = ""]) => id);
+      },
       call: async (script, keys, args) => redis.eval(scriptText(script), keys.length, ...keys, ...args),
     };
   });

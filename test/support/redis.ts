@@ -18,6 +18,8 @@ export interface RedisOptions {
   readonly aof?: "everysec" | "always";
   /** Further settings, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly settings?: readonly string[];
+  /** Whoever starts it stops it: tests that run side by side are not told apart here. */
+  readonly isOwned?: boolean;
 }
 
 export interface RestartOptions {
@@ -54,7 +56,7 @@ const START_MS = 15_000;
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
   const server = new Server(options, await mkdtemp(join(tmpdir(), "horus-redis-")), await portOf(options.port));
   // Registered before anything can fail: a test that throws half-way leaves no process behind.
-  stopAtEnd(server);
+  if (options.isOwned !== true) stopAtEnd(server);
   try {
     await server.restart();
   } catch (error) {

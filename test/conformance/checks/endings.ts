@@ -19,7 +19,11 @@ interface Begun {
   readonly proof: Proof;
 }
 
-async function begin(stage: Stage, payload: (proof: Proof) => string, wishes: Omit<JobWishes, "payload">): Promise<Begun> {
+async function begin(
+  stage: Stage,
+  payload: (proof: Proof) => string,
+  wishes: Omit<JobWishes, "payload">,
+): Promise<Begun> {
   const candidate = await stage.common();
   const proof = new Proof(stage.site);
   return { proof, job: await candidate.submit({ ...wishes, payload: payload(proof) }) };

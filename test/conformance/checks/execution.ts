@@ -61,20 +61,23 @@ export const EXECUTION_CHECKS: readonly Check[] = [
       });
       expectSame("attempt and failures", [view.attempt, view.failures], [2, 1]);
       const numbers = entries.map(({ attempt, seq }) => [attempt, seq]);
-      expectSame("attempts and numbers", numbers, [[1, 1], [2, 1]]);
+      expectSame("attempts and numbers", numbers, [
+        [1, 1],
+        [2, 1],
+      ]);
     },
   },
   {
     name: "payload-on-stdin",
     clause: PROCESS,
-    does: "a payload of 200 KB reads its own command line and environment",
+    does: "a payload of 100 KB reads its own command line and environment",
     sees: "it ran whole, and stands neither in an argument nor in the environment of any process it can see",
     async run(stage) {
       needProc();
       const mark = `mark${randomBytes(8).toString("hex")}`;
       const split = `${mark.slice(0, 8)}''${mark.slice(8)}`;
       const payload = [
-        `: ${mark} ${"x".repeat(200_000)}`,
+        `: ${mark} ${"x".repeat(100_000)}`,
         // Not on the command line of the one that searches.
         `printf %s ${split} > pattern`,
         "grep -lsaf pattern /proc/[0-9]*/cmdline /proc/[0-9]*/environ || echo hidden",
@@ -165,7 +168,9 @@ export const EXECUTION_CHECKS: readonly Check[] = [
       const payload = 'cut -d" " -f5 < /proc/$$/stat; echo $$; ls -l /proc/$$/fd | grep -o "[0-9]* -> .*"';
       const [group, pid, ...descriptors] = linesOf(await run(stage, { payload }));
       expectSame("process group", group, pid);
-      const foreign = descriptors.filter((line) => Number(line.split(" ", 1)[0]) > 2 && /socket:|redis|seen/u.test(line));
+      const foreign = descriptors.filter(
+        (line) => Number(line.split(" ", 1)[0]) > 2 && /socket:|redis|seen/u.test(line),
+      );
       expectSame("open descriptors of the runner", foreign, []);
     },
   },
@@ -175,7 +180,8 @@ export const EXECUTION_CHECKS: readonly Check[] = [
     does: "a job writes 250 lines to standard output and 3 to standard error, the last without an end",
     sees: "every line once, in the order of its stream",
     async run(stage) {
-      const payload = 'for i in $(seq 250); do echo "out $i"; done; for i in 1 2; do echo "err $i" >&2; done; printf "err 3" >&2';
+      const payload =
+        'for i in $(seq 250); do echo "out $i"; done; for i in 1 2; do echo "err $i" >&2; done; printf "err 3" >&2';
       const ended = await run(stage, { payload });
       const numbered = (word: string, count: number): readonly string[] =>
         Array.from({ length: count }, (_, index) => `${word} ${index + 1}`);
@@ -222,7 +228,11 @@ export const EXECUTION_CHECKS: readonly Check[] = [
         results.push([view.result ?? null, view.receipt?.body.result_len]);
       }
       const bytes = Buffer.from([0xff, 0]).toString("base64");
-      expectSame("results", results, [[{ text: "forty-two ½" }, 12], [{ base64: bytes }, 2], [null, 0]]);
+      expectSame("results", results, [
+        [{ text: "forty-two ½" }, 12],
+        [{ base64: bytes }, 2],
+        [null, 0],
+      ]);
     },
   },
 ];

@@ -157,7 +157,13 @@ export const LEASE_CHECKS: readonly Check[] = [
       await proof.pids(job);
       const waiting = await candidate.submit({ payload: "true" });
       const before = await candidate.evidence("process");
+      const others = new Set(await stage.site.connections());
       const second = candidate.spawn();
+      await seen(
+        "the second process asks Redis, or ends",
+        async () => !second.isUp || (await stage.site.connections()).some((id) => !others.has(id)),
+        { ms: candidate.patienceMs },
+      );
       await sleep(stage.site.leaseMs * 2);
       expectSame("who has the name", await candidate.evidence("process"), before);
       const { state, attempt } = await waiting.record();

@@ -14,16 +14,10 @@ const PAYLOAD = `for i in $(seq ${LINES}); do echo $i; sleep 0.1; done; echo 42 
 /** Is this connection another's than the runner's? */
 type IsOther = (connection: string) => boolean;
 
-/** Ids of the open connections. */
-async function connections({ redis }: Site): Promise<readonly string[]> {
-  const list = String(await redis.call("CLIENT", "LIST"));
-  return [...list.matchAll(/^id=(\d+) /gmu)].map(([, id = ""]) => id);
-}
-
 /** While a job prints, something is done to Redis; its log is whole, and the next job runs. */
 async function through(stage: Stage, site: Site, outage: (isOther: IsOther) => Promise<void>): Promise<void> {
   // Those of the supervisor and the kit: how they go on without is not what is looked at.
-  const others = new Set(await connections(site));
+  const others = new Set(await site.connections());
   const candidate = await stage.own({}, site);
   const job = await candidate.submit({ payload: PAYLOAD });
   await job.when("the job has begun", ({ logCount }) => logCount > 0);
@@ -59,7 +53,8 @@ export const OUTAGE_CHECKS: readonly Check[] = [
       const site = await stage.ownSite({ leaseMs: LEASE_MS });
       await through(stage, site, async (isOther) => {
         for (let time = 0; time < 4; time += 1) {
-          for (const id of await connections(site)) if (!isOther(id)) await site.redis.call("CLIENT", "KILL", "ID", id);
+          for (const id of await site.connections())
+            if (!isOther(id)) await site.redis.call("CLIENT", "KILL", "ID", id);
           await sleep(200);
         }
       });

@@ -1,10 +1,10 @@
+import type { SignatureEntry } from "../../../src/rpc/schema.ts";
 /** What a runner refuses though it stands in its queue. */
 import { type Check, CannotPerform, expectSame, expectThat, type Stage } from "../check.ts";
 import { entryBy, forge, type Forgery, putInQueue } from "../forgery.ts";
 import { linesOf, Proof, type TestJob } from "../job.ts";
 import { alice, bob, identity, mallory, NOBODY } from "../site.ts";
 import { byKeyOfOrderOne, byKeyWithTorsion, isTaken, malleated, withIdentityAsR } from "../weak-signatures.ts";
-import type { SignatureEntry } from "../../../src/rpc/schema.ts";
 
 const CLAUSE = "What a runner must verify";
 const FOREIGN = mallory.publicKey;
@@ -22,7 +22,8 @@ function beside(other: (input: Uint8Array, text: string) => SignatureEntry | Pro
 
 /** @throws CannotPerform where this OpenSSL refuses it by itself: then it shows nothing about the runner. */
 function weak(input: Uint8Array, entry: SignatureEntry): SignatureEntry {
-  if (!isTaken(entry.public_key, entry.signature, input)) throw new CannotPerform("OpenSSL here refuses this by itself");
+  if (!isTaken(entry.public_key, entry.signature, input))
+    throw new CannotPerform("OpenSSL here refuses this by itself");
   return entry;
 }
 
