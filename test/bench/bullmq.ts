@@ -10,6 +10,7 @@ import { type Static, Type } from "typebox";
 import { Check } from "typebox/schema";
 
 import { answerQuestions } from "./part.ts";
+import { PAYLOAD } from "./signed-jobs.ts";
 
 const VERSION = "6.7.0";
 /** The client it recommends, in a version it takes. */
@@ -17,8 +18,6 @@ const CLIENT = "ioredis@5";
 const QUEUE = "bench";
 /** Where BullMQ keeps the ids of completed jobs. */
 export const BULLMQ_COMPLETED = `bull:${QUEUE}:completed`;
-/** The same as the supervisor's jobs carry. */
-const PAYLOAD = "x".repeat(256);
 
 export const BullmqSettings = Type.Object({
   /** Holds node_modules. */

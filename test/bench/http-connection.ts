@@ -10,6 +10,7 @@ export class HttpConnection {
   readonly #socket: Socket;
   #received = "";
   #waiting: Waiting | undefined;
+  #isClosed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -17,7 +18,10 @@ export class HttpConnection {
     socket.setEncoding("latin1");
     socket.on("data", (text: string) => this.#take(text));
     socket.on("error", (error) => this.#fail(error));
-    socket.on("close", () => this.#fail(new Error("the server closed the connection")));
+    socket.on("close", () => {
+      this.#isClosed = true;
+      this.#fail(new Error("the server closed the connection"));
+    });
   }
 
   static async open(host: string, port: number): Promise<HttpConnection> {
@@ -27,8 +31,9 @@ export class HttpConnection {
     });
   }
 
-  /** Sends a whole request; resolves with the body of its answer. @throws Error for any status but 200. */
+  /** Sends a whole request; resolves with the body of its answer. @throws Error for any status but 200, or when it is closed. */
   async exchange(request: Uint8Array): Promise<string> {
+    if (this.#isClosed) throw new Error("the server has closed the connection");
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       this.#socket.write(request);

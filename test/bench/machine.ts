@@ -41,3 +41,14 @@ export async function processorMs(pid: number): Promise<number | undefined> {
     return undefined;
   }
 }
+
+/** Memory a process holds, in bytes; undefined where the system does not tell. */
+export async function residentBytes(pid: number): Promise<number | undefined> {
+  try {
+    const kib = /^VmRSS:\s+(\d+) kB$/mu.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
+    return kib === undefined ? undefined : Number(kib) * 1024;
+  } catch {
+    // Not Linux.
+    return undefined;
+  }
+}

@@ -134,7 +134,7 @@ export class Program implements AsyncDisposable {
   ): Promise<{ program: Program; match: RegExpExecArray }> {
     const program = await Program.#spawn(args, options);
     for (;;) {
-      const match = expected.exec(await program.#output());
+      const match = expected.exec(await program.output());
       if (match !== null) return { program, match };
       if (!program.#isUp) {
         const failure = await program.#failure(args);
@@ -164,15 +164,16 @@ export class Program implements AsyncDisposable {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
+  /** Everything it wrote, to either stream. */
+  async output(): Promise<string> {
+    return readFile(join(this.#directory, "output"), "utf8");
+  }
+
   get #isUp(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  async #output(): Promise<string> {
-    return readFile(join(this.#directory, "output"), "utf8");
-  }
-
   async #failure(args: readonly string[]): Promise<Error> {
-    return new Error(`supervisor ${args.join(" ")} ended:\n${await this.#output()}`);
+    return new Error(`supervisor ${args.join(" ")} ended:\n${await this.output()}`);
   }
 }

@@ -60,6 +60,11 @@ export class RedisServer implements AsyncDisposable {
     return /(?:valkey|redis)_version:(\S+)/u.exec(info)?.[1] ?? "unknown";
   }
 
+  /** Memory its data take, with what it needs to find them. */
+  async usedBytes(): Promise<number> {
+    return Number(/^used_memory:(\d+)/mu.exec(await this.client.info("memory"))?.[1] ?? Number.NaN);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.client.disconnect();
     if (this.#child.pid !== undefined && this.#child.exitCode === null) {

@@ -1,10 +1,12 @@
 /** The figures as a person reads them. */
+import type { Bound } from "./bound.ts";
 import type { Machine } from "./machine.ts";
 import { type Comparison, median, medianRate, ratios, type Sample } from "./rounds.ts";
 
-/** Comparisons, and what was left out with the reason. */
+/** Comparisons, figures that stand for themselves, and what was left out with the reason. */
 export interface Figures {
   readonly comparisons: readonly Comparison[];
+  readonly bounds?: readonly Bound[];
   readonly notMeasured: readonly string[];
 }
 

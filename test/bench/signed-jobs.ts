@@ -18,7 +18,7 @@ export const JobsFor = Type.Object({
 export type JobsFor = Static<typeof JobsFor>;
 
 /** A short script's worth. */
-const PAYLOAD = "x".repeat(256);
+export const PAYLOAD = "x".repeat(256);
 /** Signed at a time, so that a batch keeps the thread pool busy and no more. */
 const BATCH = 256;
 
@@ -58,8 +58,14 @@ function inCanonicalOrder(job: JobDocument): JobDocument {
   return sorted;
 }
 
-function toRequest(body: object, host: string): Buffer {
+/** A call as the bytes of an HTTP request. */
+export function toRequest(body: object, host: string): Buffer {
   const text = JSON.stringify(body);
-  const head = ["POST / HTTP/1.1", `Host: ${host}`, "Content-Type: application/json", `Content-Length: ${text.length}`];
+  const head = [
+    "POST / HTTP/1.1",
+    `Host: ${host}`,
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(text)}`,
+  ];
   return Buffer.from(`${head.join("\r\n")}\r\n\r\n${text}`);
 }

@@ -26,6 +26,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Calls in flight. */
   readonly connections: number;
+  /** Of the benches of scale; as many as are required unless told. */
+  readonly jobs?: number;
   /** Where V8 profiles of the servers go. */
   readonly profile: string | undefined;
 }
@@ -56,6 +58,8 @@ async function startParts(onEnd: OnEnd, profile: string | undefined): Promise<Om
     // All calls come from one address: its limit is not what is measured.
     SUPERVISOR_RPC_ADDRESS_CALLS_PER_SECOND: "1000000",
     SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
+    // A connection has to wait for its turn, on a busy machine for long.
+    SUPERVISOR_HTTP_KEEP_ALIVE_MS: "600000",
   };
   const { program, match } = await Program.start(["--port", "0"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
     env,
