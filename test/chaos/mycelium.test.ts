@@ -31,6 +31,7 @@ describe("the verdict on a storm", () => {
     outcomes: ["a", "b", "c"].map((id) => ({ id, ms: 10 })),
     admitted: ["a", "b", "c"],
     admissions: 3,
+    states: new Map(["a", "b", "c"].map((id) => [id, "completed"])),
     ran: ["a", "b", "c"],
     deeds: [],
     blows: 0,
@@ -52,6 +53,7 @@ describe("the verdict on a storm", () => {
       "c: answered, and not there",
     ],
     ["a job ran twice", { ran: ["a", "a", "b", "c"] }, "a: ran 2 times"],
+    ["a job did not complete", { states: new Map([["a", "running"]]) }, "a: admitted, and is running"],
     ["a job did not run", { ran: ["a", "b"] }, "c: admitted, and did not run"],
     ["a job was admitted twice", { admissions: 4 }, "4 admissions of 3 jobs"],
     [

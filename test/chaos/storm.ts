@@ -32,7 +32,7 @@ const SLACK_MS = 5000;
 
 /** What did not hold, in words; nothing where all did. */
 export function judgeStorm(after: Aftermath, storm: Storm): readonly string[] {
-  const { outcomes, admitted, admissions, ran } = after;
+  const { outcomes, admitted, admissions, states, ran } = after;
   const there = new Set(admitted);
   const answered = outcomes.filter(({ error }) => error === undefined);
   const runs = new Map<string, number>();
@@ -47,6 +47,9 @@ export function judgeStorm(after: Aftermath, storm: Storm): readonly string[] {
     ...(admissions === admitted.length ? [] : [`${admissions} admissions of ${admitted.length} jobs`]),
     ...[...runs].filter(([, count]) => count > 1).map(([id, count]) => `${id}: ran ${count} times`),
     ...[...runs.keys()].filter((id) => !there.has(id)).map((id) => `${id}: ran, and is not there`),
+    ...[...states]
+      .filter(([, state]) => state !== "completed")
+      .map(([id, state]) => `${id}: admitted, and is ${state}`),
     ...admitted.filter((id) => !runs.has(id)).map((id) => `${id}: admitted, and did not run`),
     ...(answered.length > storm.jobs / 2 ? [] : [`only ${answered.length} jobs of ${storm.jobs} were answered`]),
   ];

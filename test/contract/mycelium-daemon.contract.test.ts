@@ -17,11 +17,36 @@ const base64 = (text: string): string => Buffer.from(text).toString("base64");
 
 describe("simulated daemons", () => {
   daemonContract(simulatedPair);
+  loopbackContract(() => simulatedPair(0));
 });
 
 describe.skipIf(binary === undefined)("real daemons", () => {
   daemonContract(() => realPair(binary ?? ""));
+  loopbackContract(() => realPair(binary ?? "", 0));
 });
+
+/** Without a delay on the way, the daemon's own clock is what a message waits for. */
+function loopbackContract(create: () => Promise<Pair>): void {
+  test("need a tick of a tenth of a second for each message where the link has no delay", async () => {
+    const { near, far, close } = await create();
+    const [caller, server] = [new MyceliumDaemon({ api: near.api }), new MyceliumDaemon({ api: far.api })];
+    const to = { pk: far.publicKey };
+    const times: number[] = [];
+    while (times.length < 5) {
+      const startedAt = performance.now();
+      const answer = caller.push({ to, topic: "tick", payload: bytes("?"), replyTimeoutSeconds: 10 });
+      const message = await server.peek("tick", 5);
+      await server.take("tick");
+      await server.reply(message?.id ?? "", message?.srcPk ?? "", bytes("!"));
+      await answer;
+      times.push(performance.now() - startedAt);
+    }
+    await close();
+
+    // The first may meet the tick by chance; each later one begins with it.
+    expect(times.slice(1).reduce((sum, ms) => sum + ms)).toBeGreaterThan(350);
+  }, 60_000);
+}
 
 function daemonContract(create: () => Promise<Pair>): void {
   let pair: Pair;
@@ -182,7 +207,9 @@ function daemonContract(create: () => Promise<Pair>): void {
   });
 
   test("holds its only lock while a read waits", async () => {
-    const held = fetch(`${pair.far.api}/messages?topic=${encodeURIComponent(base64("lock"))}&timeout=2&peek=true`);
+    const message = await send("lock-reply", "?").then(() => arrival("lock-reply"));
+    const heldAt = performance.now();
+    const held = fetch(`${pair.far.api}/messages?topic=${encodeURIComponent(base64("lock"))}&timeout=3&peek=true`);
     let isHeld = true;
     const heldEnd = held.then((response) => {
       isHeld = false;
@@ -200,8 +227,27 @@ function daemonContract(create: () => Promise<Pair>): void {
     // What needs no lock is answered all the same: so a slow daemon is told from one that is held.
     await far.answer();
     expect(isHeld).toBe(true);
+    const asked = { method: "POST", headers: json };
+    const body = JSON.stringify({ dst: { pk: pair.near.publicKey }, topic: base64("lock"), payload: "" });
+    const blocked = [
+      fetch(`${pair.far.api}/admin`),
+      fetch(`${pair.far.api}/messages`, { ...asked, body }),
+      fetch(`${pair.far.api}/messages/reply/${message.id}`, { ...asked, body }),
+      fetch(`${pair.far.api}/messages/status/${message.id}`),
+    ].map(async (answer) => answer.then(() => performance.now() - heldAt));
+
+    expect(Math.min(...(await Promise.all(blocked)))).toBeGreaterThan(2_900);
     expect(await heldEnd).toBe(204);
-    await far.admin();
+  });
+
+  test("lets a read without a topic take what was meant for another program", async () => {
+    await send("somebody's", "theirs");
+    await far.peek("somebody's", 5);
+
+    const stolen = await fetch(`${pair.far.api}/messages`);
+
+    expect(await stolen.json()).toMatchObject({ topic: base64("somebody's"), payload: base64("theirs") });
+    expect(await far.take("somebody's")).toBeUndefined();
   });
 
   test("frees the lock when the connection of a held peek is closed, and keeps the message", async () => {
@@ -331,6 +377,17 @@ function daemonContract(create: () => Promise<Pair>): void {
     );
     expect(found?.id).toBe(waiting);
     expect(await far.take("restart")).toBeUndefined();
+  }, 90_000);
+
+  test("puts a reply to what it sent before its restart into the inbox, without a topic", async () => {
+    const id = await send("orphan", "?");
+    const message = await arrival("orphan");
+    await pair.near.stop();
+    await pair.near.start();
+    await far.reply(message.id, message.srcPk, bytes("!"));
+
+    await until(async () => (await near.peek("", 1)) !== undefined, 60_000);
+    expect(await near.take("")).toMatchObject({ id, srcPk: pair.far.publicKey });
   }, 90_000);
 
   test("replies after its own restart", async () => {

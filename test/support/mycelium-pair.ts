@@ -45,7 +45,7 @@ export interface Nodes {
 export interface NodesOptions {
   /** Two unless told. */
   readonly count?: number;
-  /** One-way delay of a link, in ms; 20 unless told. */
+  /** One-way delay of a link, in ms; 20 unless told. 0: bare loopback, where each message waits for its sender's tick. */
   readonly delayMs?: number;
 }
 
@@ -59,15 +59,15 @@ export async function simulatedNodes({ count = 2, delayMs = DELAY_MS }: NodesOpt
   return { nodes, close: () => overlay.close() };
 }
 
-/** Real daemons on loopback, with a TCP proxy before the first that delays each way. */
+/** Real daemons on loopback, with a TCP proxy before the first that delays each way, unless there is no delay. */
 export async function realNodes(
   binary: string,
   { count = 2, delayMs = DELAY_MS }: NodesOptions = {},
 ): Promise<Nodes & { readonly nodes: readonly RealDaemon[] }> {
   const directory = await mkdtemp(join(tmpdir(), "mycelium-nodes-"));
   const hubPort = await freePort();
-  const proxy = await startProxy(hubPort, delayMs);
-  const peer = `tcp://127.0.0.1:${proxy.port}`;
+  const proxy = delayMs === 0 ? undefined : await startProxy(hubPort, delayMs);
+  const peer = `tcp://127.0.0.1:${proxy?.port ?? hubPort}`;
   const keyOf = (index: number): string => join(directory, `${index}.bin`);
   const hub = new RealDaemon(binary, { key: keyOf(0), tcpPort: hubPort });
   const others = Array.from(
@@ -77,7 +77,7 @@ export async function realNodes(
   const nodes = [hub, ...others];
   const close = async (): Promise<void> => {
     await Promise.all(nodes.map((node) => node.stop()));
-    proxy.close();
+    proxy?.close();
     await rm(directory, { recursive: true, force: true });
   };
   try {

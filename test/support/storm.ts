@@ -6,6 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { RpcError } from "../../src/client/index.ts";
 import { CarrierError } from "../../src/errors.ts";
+import { TERMINAL_STATES } from "../../src/rpc/schema.ts";
+import { RedisKeys } from "../../src/store/redis-keys.ts";
 import { STEPS } from "./dying-daemon.ts";
 import { MortalSupervisor } from "./mortal-supervisor.ts";
 import type { SimulatedDaemon } from "./mycelium-daemon.ts";
@@ -13,7 +15,6 @@ import { SimulatedOverlay } from "./mycelium-overlay.ts";
 import { anOverlayCaller, type Caller, registerRunner, startRunner } from "./overlay-system.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 import { seededRandom } from "./signing.ts";
-import { waitUntil } from "./wait.ts";
 
 /** How hard it gets. */
 export interface Storm {
@@ -45,6 +46,8 @@ export interface Aftermath {
   /** Jobs in Redis, and how many admissions Redis has counted. */
   readonly admitted: readonly string[];
   readonly admissions: number;
+  /** State of each job in Redis when all had ended, or none did any more. */
+  readonly states: ReadonlyMap<string, string>;
   /** A line for each execution. */
   readonly ran: readonly string[];
   /** Blows that were dealt, and how many there were to deal. */
@@ -71,6 +74,9 @@ export async function runStorm(storm: Storm, tell: (news: string) => void = () =
 }
 
 const RUNNER = "busy";
+const ENDED: ReadonlySet<string> = new Set(TERMINAL_STATES);
+/** No further job has ended for so long: none will. Longer than a lease, its reaping and a retry. */
+const STANDSTILL_MS = 60_000;
 
 /** Everything of one run. */
 interface Run {
@@ -254,11 +260,23 @@ function blows(run: Run, links: readonly { isPartitioned: boolean }[]): readonly
   return all.toSorted((one, other) => (order.get(one) ?? 0) - (order.get(other) ?? 0));
 }
 
-/** Straight from Redis and the file, once every admitted job has run. */
-async function look({ redis, file, storm }: Run): Promise<Pick<Aftermath, "admitted" | "admissions" | "ran">> {
+/** Straight from Redis and the file, once every admitted job has ended, or none does any more. */
+async function look({ redis, file }: Run): Promise<Pick<Aftermath, "admitted" | "admissions" | "states" | "ran">> {
   const client = redis.client();
-  const admitted = (await client.zrange("horus:{s0}:jobs", "0", "-1")).toSorted();
-  const ran = async (): Promise<readonly string[]> => (await readFile(file, "utf8")).trim().split("\n");
-  await waitUntil(async () => (await ran()).length >= admitted.length, storm.deadlineMs);
-  return { admitted, admissions: Number(await client.get("horus:{s0}:seq")), ran: (await ran()).toSorted() };
+  const keys = new RedisKeys({ prefix: "horus", shards: 1 });
+  const admitted = (await client.zrange(keys.of(0, "jobs"), "0", "-1")).toSorted();
+  const states = new Map<string, string>();
+  let movedMs = performance.now();
+  while (states.size < admitted.length && performance.now() - movedMs < STANDSTILL_MS) {
+    await sleep(200);
+    for (const id of admitted.filter((each) => !states.has(each))) {
+      const state = (await client.hget(keys.job(id), "state")) ?? "";
+      if (!ENDED.has(state)) continue;
+      states.set(id, state);
+      movedMs = performance.now();
+    }
+  }
+  for (const id of admitted) states.set(id, (await client.hget(keys.job(id), "state")) ?? "missing");
+  const ran = (await readFile(file, "utf8")).trim().split("\n").toSorted();
+  return { admitted, admissions: Number(await client.get(keys.of(0, "seq"))), states, ran };
 }
