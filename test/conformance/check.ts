@@ -42,8 +42,8 @@ export function expectThat(isSo: boolean, otherwise: string): asserts isSo {
 }
 
 /** @throws Unmet naming both unless they are the same as JSON. */
-export function expectSame(what: string, seen: unknown, expected: unknown): void {
-  const [is, should] = [JSON.stringify(seen), JSON.stringify(expected)];
+export function expectSame(what: string, actual: unknown, expected: unknown): void {
+  const [is, should] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (is !== should) throw new Unmet(`${what}: ${shortened(is)}, expected ${shortened(should)}`);
 }
 

@@ -45,10 +45,10 @@ function runPython(script: string): readonly string[] {
 describe("The table of checks", () => {
   test("names clauses of the protocol page, and every check once", async () => {
     const page = await readFile(new URL("../../src/store/README.md", import.meta.url), "utf8");
-    const headings = [...page.matchAll(/^##+ (.*)$/gmu)].map(([, heading]) => heading);
+    const headings = new Set([...page.matchAll(/^##+ (.*)$/gmu)].map(([, heading]) => heading));
     const names = CHECKS.map(({ name }) => name);
 
-    expect(CHECKS.filter(({ clause }) => !headings.includes(clause)).map(({ name }) => name)).toEqual([]);
+    expect(CHECKS.filter(({ clause }) => !headings.has(clause)).map(({ name }) => name)).toEqual([]);
     expect(names).toEqual([...new Set(names)]);
   });
 
@@ -94,15 +94,15 @@ withPython(`The kit and Python (${python ?? PYTHON_FIX})`, () => {
     LIMIT_MS,
   );
 
-  test.concurrent.each(BREAKAGES.map((breakage, index) => ({ ...breakage, index })))(
+  test.concurrent.each(BREAKAGES)(
     "finds a runner that $name",
-    async ({ index, ...breakage }) => {
-      const script = await breakRunner(breakage, join(directory, String(index)));
+    async (breakage) => {
+      const script = await breakRunner(breakage, join(directory, String(BREAKAGES.indexOf(breakage))));
       const checks = CHECKS.filter(({ name }) => breakage.found.includes(name));
 
       const found = await faults({ command: runPython(script), checks, patienceMs: 6000 });
 
-      expect(found.map((fault) => fault.split(":", 1)[0]).toSorted()).toEqual(breakage.found.toSorted());
+      expect(new Set(found.map((fault) => fault.split(":", 1)[0]))).toEqual(new Set(breakage.found));
     },
     LIMIT_MS,
   );

@@ -124,7 +124,7 @@ class Runners implements AsyncDisposable {
 
   async #start(wishes: CandidateWishes, site: Site, onSpawn: (candidate: Candidate) => void): Promise<Candidate> {
     this.#count += 1;
-    const { command, env = {}, patienceMs, onOutput } = this.#options;
+    const { command, env = {}, patienceMs } = this.#options;
     const name = `runner-${this.#count}`;
     const candidate = await Candidate.register({
       command,
@@ -133,7 +133,7 @@ class Runners implements AsyncDisposable {
       patienceMs,
       ...wishes,
       env: { ...env, ...wishes.env },
-      onOutput: (text) => onOutput?.(text),
+      onOutput: (text) => this.#options.onOutput?.(text),
     });
     onSpawn(candidate);
     await candidate.start();

@@ -51,7 +51,7 @@ export async function forge(candidate: Candidate, forgery: Forgery & { readonly 
   const document = { ...base, payload: forgery.payload, ...forgery.job };
   const text = forgery.text?.(canonical(document)) ?? canonical(document);
   const input = signingInput("job", text);
-  const signatures = await (forgery.signatures?.(input, text) ?? Promise.all([entryBy(alice, text)]));
+  const signatures = (await forgery.signatures?.(input, text)) ?? [await entryBy(alice, text)];
   const queue = forgery.queue ?? document.runner;
   await putInQueue(TestJob.of(candidate, base.id), {
     document: forgery.after?.(text) ?? text,

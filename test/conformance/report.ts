@@ -14,7 +14,8 @@ export function reportLines(verdicts: readonly Verdict[]): readonly string[] {
     clause,
   ]);
   const [header = "", ...lines] = table(["CHECK", "OUTCOME", "TOOK", "CLAUSE (src/store/README.md)"], rows);
-  return [header, ...lines.flatMap((line, index) => [line, ...explanation(verdicts[index])]), "", summary(verdicts)];
+  const explained = lines.flatMap((line, index) => [line].concat(explanation(verdicts[index])));
+  return [header, ...explained, "", summary(verdicts)];
 }
 
 function explanation(verdict: Verdict | undefined): readonly string[] {

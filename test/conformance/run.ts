@@ -90,8 +90,11 @@ async function runReference(options: Omit<ConformanceOptions, "command">): Promi
   return await runConformance({ ...options, command, env });
 }
 
+function write(text: string): void {
+  process.stderr.write(text);
+}
+
 function listeners({ output, json }: Flags): Pick<ConformanceOptions, "onOutput" | "onVerdict"> {
-  const write = (text: string): void => void process.stderr.write(text);
   const isWatched = process.stderr.isTTY && !json;
   return {
     ...(output ? { onOutput: write } : {}),

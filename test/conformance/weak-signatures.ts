@@ -32,7 +32,8 @@ export function withIdentityAsR(input: Uint8Array): SignatureEntry {
 
 /** The same signature with the group's order added to S: a second spelling. */
 export function malleated({ public_key, signature }: SignatureEntry): SignatureEntry {
-  const s = BigInt(`0x${Buffer.from(signature.slice(64), "hex").reverse().toString("hex")}`);
+  // Little-endian, as RFC 8032 writes integers.
+  const s = Buffer.from(signature.slice(64), "hex").reduceRight((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
   return { public_key, signature: signature.slice(0, 64) + scalarHex(s + ORDER) };
 }
 

@@ -14,6 +14,10 @@ function stubborn(proof: Proof): string {
   return `trap '' TERM; (while :; do sleep 0.1; done) & echo $! >> ${proof.path}; echo $$ >> ${proof.path}; while :; do sleep 0.1; done`;
 }
 
+function leavingChild(proof: Proof): string {
+  return `(trap '' TERM; sleep 300) & echo $! > ${proof.path}; echo done`;
+}
+
 interface Begun {
   readonly job: TestJob;
   readonly proof: Proof;
@@ -115,8 +119,7 @@ export const ENDING_CHECKS: readonly Check[] = [
     does: "a job exits and leaves a child behind that ignores SIGTERM and holds its output open",
     sees: "completed without waiting for the child, which is gone",
     async run(stage) {
-      const payload = (proof: Proof): string => `(trap '' TERM; sleep 300) & echo $! > ${proof.path}; echo done`;
-      const { job, proof } = await begin(stage, payload, {});
+      const { job, proof } = await begin(stage, leavingChild, {});
       const pids = await proof.pids(job);
       const ended = await job.ended("completed");
       await expectGone(pids, SOON_MS);

@@ -20,6 +20,10 @@ function needProc(): void {
 const PROCESS = "What a job's process gets";
 const OUTPUT = "What is kept of a job";
 
+function numbered(word: string, count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => `${word} ${index + 1}`);
+}
+
 /** The environment a job's process may have beside its own variables. */
 const OWN_NAMES = ["HOME", "HORUS_ATTEMPT", "HORUS_JOB_ID", "HORUS_RESULT", "LANG", "PATH", "TRACEPARENT"];
 const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -183,8 +187,6 @@ export const EXECUTION_CHECKS: readonly Check[] = [
       const payload =
         'for i in $(seq 250); do echo "out $i"; done; for i in 1 2; do echo "err $i" >&2; done; printf "err 3" >&2';
       const ended = await run(stage, { payload });
-      const numbered = (word: string, count: number): readonly string[] =>
-        Array.from({ length: count }, (_, index) => `${word} ${index + 1}`);
       expectSame("standard output", linesOf(ended), numbered("out", 250));
       expectSame("standard error", linesOf(ended, "stderr"), numbered("err", 3));
     },

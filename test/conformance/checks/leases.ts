@@ -14,6 +14,11 @@ function untilKilled(proof: Proof, each = ":"): string {
   return `trap 'echo asked >> ${proof.path}.asked' TERM; echo $$ >> ${proof.path}; while :; do ${each}; sleep 0.1; done`;
 }
 
+/** Ends when it is asked to, and says so in the proof. */
+function polite(proof: Proof): string {
+  return `trap 'echo asked >> ${proof.path}.asked; exit 1' TERM; echo $$ >> ${proof.path}; while :; do sleep 0.1; done`;
+}
+
 /** The job's process was killed, and not asked before: whoever has the lease may be running it already. */
 async function expectKilled(job: TestJob, proof: Proof, ms: number): Promise<void> {
   await expectGone(await proof.pids(job), ms);
@@ -29,8 +34,6 @@ export const LEASE_CHECKS: readonly Check[] = [
     async run(stage) {
       const candidate = await stage.own({ slots: 2 });
       const [proof, once] = [new Proof(stage.site), new Proof(stage.site)];
-      const polite = (file: Proof): string =>
-        `trap 'echo asked >> ${file.path}.asked; exit 1' TERM; echo $$ >> ${file.path}; while :; do sleep 0.1; done`;
       const job = await candidate.submit({ payload: polite(proof) });
       const single = await candidate.submit({ payload: polite(once), on_loss: "fail", max_attempts: 3 });
       const pids = [...(await proof.pids(job)), ...(await once.pids(single))];
