@@ -17,10 +17,6 @@ import { redisStoreOptions } from "../redis-options.ts";
 import { messageOf } from "../report.ts";
 import { printData, styled } from "../terminal.ts";
 
-/** Beyond this, windows of signed calls and tickets get short. */
-const CLOCK_LIMIT_MS = 5000;
-const SLOW_MS = 50;
-
 export const doctor: Command = {
   options: [
     CONFIG_OPTION,
@@ -119,26 +115,14 @@ async function checkRedis(config: Config): Promise<readonly Check[]> {
   try {
     const log = createLog({ level: "silent", pretty: false });
     const report = await examineRedis(redisStoreOptions(config, log));
-    const slow = report.roundTripMs > SLOW_MS;
     return [
       { what, verdict: "good", says: `answers, durability ${report.durability}` },
       ...report.problems.map((says): Check => ({ what, verdict: "fault", says })),
       ...report.warnings.map((says): Check => ({ what, verdict: "warning", says })),
-      { what: "Redis round trip", verdict: slow ? "warning" : "good", says: `${report.roundTripMs} ms` },
-      checkClock(report.clockDifferenceMs),
+      ...report.checks,
       ...(await revokedChecks(config)),
     ];
   } catch (error) {
     return [{ what, verdict: "fault", says: messageOf(error) }];
   }
-}
-
-function checkClock(differenceMs: number): Check {
-  const isOff = Math.abs(differenceMs) > CLOCK_LIMIT_MS;
-  const fix = isOff ? ". Set the clocks, with NTP on both machines" : "";
-  return {
-    what: "clock",
-    verdict: isOff ? "fault" : "good",
-    says: `Redis' is ${Math.abs(differenceMs)} ms ${differenceMs < 0 ? "behind" : "ahead of"} ours${fix}`,
-  };
 }

@@ -69,15 +69,20 @@ export const ACL_COMMANDS = {
 const NOTHING = ["resetchannels", "-@all"] as const;
 const AFRESH = ["resetkeys", "clearselectors", ...NOTHING] as const;
 
+/** What a supervisor sends, on the way to such an address as well. */
+export function supervisorCommands(url: string): readonly string[] {
+  const { connection, scripts, publish, both, supervisor } = ACL_COMMANDS;
+  return [...connection, ...scripts, ...publish, ...both, ...supervisor, ...wayTo(url)];
+}
+
 /** All of the prefix, and no other command than those above. */
 export function supervisorUser({ url, prefix }: AclScope): RedisUser {
   const keys = new RedisKeys({ prefix, shards: 1 });
-  const { connection, scripts, publish, both, supervisor } = ACL_COMMANDS;
   return {
     name: `${prefix}-supervisor`,
     rules: [
       ...AFRESH,
-      ...allow([...connection, ...scripts, ...publish, ...both, ...supervisor, ...wayTo(url)]),
+      ...allow(supervisorCommands(url)),
       `~${prefix}:*`,
       `&${keys.hintChannel("*")}`,
       `&${keys.eventsChannel}`,

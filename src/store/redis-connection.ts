@@ -23,6 +23,8 @@ type Argument = string | number;
 
 /** What may be asked of one server. */
 export interface RedisNode {
+  /** Its address, without secrets. */
+  readonly shown: string;
   call(command: string, ...args: readonly Argument[]): Promise<unknown>;
 }
 
@@ -169,6 +171,10 @@ export class RedisConnection implements RedisNode {
     this.#client.on("ready", callback);
   }
 
+  get shown(): string {
+    return this.target.shown;
+  }
+
   get commandTimeoutMs(): number {
     return this.#options.commandTimeoutMs;
   }
@@ -204,6 +210,7 @@ export class RedisConnection implements RedisNode {
   masters(): readonly RedisNode[] {
     if (!(this.#client instanceof Cluster)) return [this];
     return this.#client.nodes("master").map((node) => ({
+      shown: `${node.options.host}:${node.options.port}`,
       call: async (command, ...args) => this.#guard(send(node, command, args)),
     }));
   }

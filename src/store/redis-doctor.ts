@@ -1,9 +1,20 @@
 /** A look at a Redis without touching its data: for people who ask what is wrong. */
 import type { Log } from "../log.ts";
-import { RedisConnection } from "./redis-connection.ts";
-import { inspect } from "./redis-watch.ts";
-import { asList, asNumber } from "./reply.ts";
-import type { Durability } from "./server-facts.ts";
+import { RedisConnection, type RedisNode } from "./redis-connection.ts";
+import { unavailableText } from "./redis-errors.ts";
+import { lackingRights } from "./redis-rights.ts";
+import { inspect, readFacts } from "./redis-watch.ts";
+import { asList, asNumber, asText } from "./reply.ts";
+import {
+  clockCheck,
+  latencyCheck,
+  memoryCheck,
+  type RedisCheck,
+  rightsCheck,
+  serverCheck,
+  slotsCheck,
+} from "./server-checks.ts";
+import { type Durability, parseInfo } from "./server-facts.ts";
 
 export interface RedisReport {
   /** The URL without its secrets. */
@@ -12,14 +23,17 @@ export interface RedisReport {
   readonly durability: string;
   readonly warnings: readonly string[];
   readonly problems: readonly string[];
-  /** Redis' clock minus ours, in ms; half the round trip is allowed for. */
-  readonly clockDifferenceMs: number;
-  readonly roundTripMs: number;
+  /** Everything else that was looked at. */
+  readonly checks: readonly RedisCheck[];
 }
+
+/** Round trips that are measured. */
+const ROUND_TRIPS = 20;
 
 /** Connects, asks, and lets go. @throws SupervisorError when it can not be reached, naming the URL and the fix. */
 export async function examineRedis(options: {
   readonly url: string;
+  readonly prefix: string;
   readonly durability: Durability | "auto";
   readonly commandTimeoutMs: number;
   readonly log: Log;
@@ -27,20 +41,68 @@ export async function examineRedis(options: {
   const connection = new RedisConnection({ ...options, monotonicMs: () => performance.now() });
   try {
     await connection.start();
-    const findings = await inspect(connection, options.durability);
-    const [node] = connection.masters();
-    if (node === undefined) throw new Error("The connection has no server behind it.");
-    const startedMs = performance.now();
-    const [seconds, micros] = asList(await node.call("TIME"));
-    const roundTripMs = performance.now() - startedMs;
-    const redisMs = asNumber(seconds) * 1000 + asNumber(micros) / 1000;
+    const { alive, checks } = await roundOf(connection.masters());
+    const findings = await inspect({ masters: () => alive }, options.durability);
+    const isCluster = connection.target.kind === "cluster";
     return {
-      redis: connection.target.shown,
+      redis: connection.shown,
       ...findings,
-      clockDifferenceMs: Math.round(redisMs - (Date.now() - roundTripMs / 2)),
-      roundTripMs: Math.round(roundTripMs * 10) / 10,
+      checks: [...checks, ...(await look(alive, options)), ...(isCluster ? [await lookAtSlots(alive)] : [])],
     };
   } finally {
     await connection.stop();
   }
+}
+
+/** Which servers answer, and a fault for each that does not. @throws what the last of them said, when none does */
+async function roundOf(
+  masters: readonly RedisNode[],
+): Promise<{ readonly alive: readonly RedisNode[]; readonly checks: readonly RedisCheck[] }> {
+  const answers = await Promise.allSettled(masters.map(async (node) => node.call("PING")));
+  const alive = masters.filter((_, index) => answers[index]?.status === "fulfilled");
+  const checks = masters.flatMap((node, index): RedisCheck[] => {
+    const answer = answers[index];
+    if (answer?.status !== "rejected") return [];
+    if (alive.length === 0) throw answer.reason;
+    return [
+      { what: `Redis ${node.shown}`, verdict: "fault", says: `does not answer (${unavailableText(answer.reason)})` },
+    ];
+  });
+  return { alive, checks };
+}
+
+async function look(
+  servers: readonly RedisNode[],
+  scope: { readonly url: string; readonly prefix: string },
+): Promise<readonly RedisCheck[]> {
+  const facts = await Promise.all(servers.map(readFacts));
+  const [node] = servers;
+  if (node === undefined) throw new Error("The connection has no server behind it.");
+  const lacking = await Promise.all(servers.map(async (server) => lackingRights(server, scope)));
+  return [
+    serverCheck(facts),
+    memoryCheck(facts.map(({ info }) => info)),
+    ...(await measure(node)),
+    rightsCheck(scope.prefix, [...new Set(lacking.flat())]),
+  ];
+}
+
+/** Latency and clock by the same calls: the quickest tells the time best, half of it is the way back. */
+async function measure(node: RedisNode): Promise<readonly RedisCheck[]> {
+  const trips: { readonly ms: number; readonly differenceMs: number }[] = [];
+  for (let trip = 0; trip < ROUND_TRIPS; trip += 1) {
+    const startedMs = performance.now();
+    const [seconds, micros] = asList(await node.call("TIME"));
+    const ms = performance.now() - startedMs;
+    const redisMs = asNumber(seconds) * 1000 + asNumber(micros) / 1000;
+    trips.push({ ms, differenceMs: Math.round(redisMs - (Date.now() - ms / 2)) });
+  }
+  const [quickest] = trips.toSorted((a, b) => a.ms - b.ms);
+  return [latencyCheck(trips.map(({ ms }) => ms)), clockCheck(quickest?.differenceMs ?? 0)];
+}
+
+async function lookAtSlots(masters: readonly RedisNode[]): Promise<RedisCheck> {
+  return slotsCheck(
+    await Promise.all(masters.map(async (node) => parseInfo(asText(await node.call("CLUSTER", "INFO"))))),
+  );
 }

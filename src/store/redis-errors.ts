@@ -103,6 +103,12 @@ export function isNoScript(error: unknown): boolean {
   return error instanceof SupervisorError && error.data?.["reason"] === BY_CODE["NOSCRIPT"]?.reason;
 }
 
+/** Why Redis could not be asked, for people at the machine: what it said, or the way to it. */
+export function unavailableText(error: unknown): string {
+  const cause = error instanceof SupervisorError ? error.cause : undefined;
+  return errorText(cause ?? error);
+}
+
 /**
  * Any failure of a call as `unavailable` with `data: {applied, reason}`. The cause keeps Redis' text for the log, without
  * the command: ioredis hangs the arguments on its errors, and they hold payloads. `known` overrides what the error says.

@@ -30,6 +30,7 @@ export type ScriptName =
   | "renew"
   | "retire"
   | "revoke"
+  | "rights"
   | "served"
   | "settle"
   | "sweep-names"

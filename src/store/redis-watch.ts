@@ -19,7 +19,10 @@ export interface Findings {
 }
 
 /** @throws SupervisorError("unavailable") when a server does not answer. */
-export async function inspect(connection: RedisConnection, wanted: Durability | "auto"): Promise<Findings> {
+export async function inspect(
+  connection: Pick<RedisConnection, "masters">,
+  wanted: Durability | "auto",
+): Promise<Findings> {
   const servers = await Promise.all(connection.masters().map(readFacts));
   const verdicts = servers.map((facts) => judgeServer(facts));
   // A chain is as durable as its weakest master.
@@ -49,7 +52,8 @@ function weakest(verdicts: readonly Verdict[]): Verdict["durability"] {
   return classes.has("everysec") ? "everysec" : "always";
 }
 
-async function readFacts(node: RedisNode): Promise<ServerFacts> {
+/** INFO, and what CONFIG GET tells where it is allowed. */
+export async function readFacts(node: RedisNode): Promise<ServerFacts> {
   const info = parseInfo(asText(await node.call("INFO")));
   try {
     const [, appendFsync] = asList(await node.call("CONFIG", "GET", "appendfsync"));

@@ -19,7 +19,7 @@ afterAll(async () => {
 
 interface Sitting {
   readonly screen: PseudoTerminal;
-  stateOf(): Promise<unknown>;
+  readonly stateOf: () => Promise<unknown>;
 }
 
 /** A job that runs, watched at a terminal by a person who has pressed Ctrl-C once. */

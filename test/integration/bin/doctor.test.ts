@@ -7,7 +7,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { freePort } from "../../../bin/demo/port.ts";
 import { runLine } from "../../support/command-line.ts";
 import type { Ran } from "../../support/program.ts";
+import { startCluster } from "../../support/redis-cluster.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
+import { waitUntil } from "../../support/wait.ts";
 
 let redis: TestRedis;
 let dataDirectory = "";
@@ -46,6 +48,12 @@ describe("supervisor doctor", () => {
     expect(stdout).toMatch(/^good {4}keys\.toml: 1 key$/mu);
     expect(stdout).toMatch(/^good {4}Redis unix:.*: answers, durability everysec$/mu);
     expect(stdout).toMatch(/^good {4}clock: Redis' is \d+ ms (?:ahead of|behind) ours$/mu);
+    expect(stdout).toMatch(
+      /^good {4}Redis server: Redis [\d.]+, maxmemory-policy noeviction, append-only file on, everysec$/mu,
+    );
+    expect(stdout).toMatch(/^good {4}Redis memory: \d+ MiB of \d+ MiB in the machine, no maxmemory$/mu);
+    expect(stdout).toMatch(/^good {4}Redis round trip: [\d.]+ ms in the median of 20, [\d.]+ ms at most$/mu);
+    expect(stdout).toMatch(/^good {4}Redis user: has every right of a supervisor$/mu);
     expect(stdout).not.toMatch(/^(?:fault|Mycelium)/mu);
   });
 
@@ -89,6 +97,72 @@ describe("supervisor doctor", () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/^fault {3}.*noeviction/mu);
     expect(stdout).toMatch(/^warning .*appendonly/mu);
+  });
+
+  test("finds a Redis whose memory is full, and one where it is nearly full", async () => {
+    await init();
+    const full = await startRedis();
+    const client = full.client();
+    await client.setrange("ballast", 40 * 1024 ** 2, "x");
+    const used = Number(/used_memory:(\d+)/u.exec(await client.info("memory"))?.[1]);
+    await client.config("SET", "maxmemory", Math.round(used * 1.1));
+    const nearly = await doctor("--redis-url", full.url);
+    await client.config("SET", "maxmemory", Math.round(used * 0.9));
+
+    const { code, stdout } = await doctor("--redis-url", full.url);
+
+    expect(nearly.code).toBe(0);
+    expect(nearly.stdout).toMatch(/^warning Redis memory: \d+ MiB of \d+ MiB \(maxmemory\): nearly full\. Raise it/mu);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^fault {3}Redis memory: \d+ MiB of \d+ MiB \(maxmemory\): full, new jobs are refused\. Raise it/mu,
+    );
+  });
+
+  test.each([
+    {
+      rules: ["~horus:*", "&*", "+@all", "-sadd", "-config"],
+      verdict: "fault",
+      lacks: "sadd, config\\|get|config\\|get, sadd",
+    },
+    { rules: ["~horus:*", "&other:*", "+@all"], verdict: "fault", lacks: "subscribe, publish" },
+    { rules: ["~horus:*", "&*", "+@all", "-config"], verdict: "warning", lacks: "config\\|get" },
+    { rules: ["~other:*", "&*", "+@all"], verdict: "fault", lacks: "eval, evalsha, .*hset.*" },
+    { rules: ["~horus:*", "&*", "+@all", "-eval", "-evalsha"], verdict: "fault", lacks: "eval" },
+  ])("finds a Redis user with the rules $rules lacking rights", async ({ rules, verdict, lacks }) => {
+    await init();
+    const guarded = await startRedis({ port: true, settings: ["--user", "sup", "on", ">pw", ...rules] });
+
+    const { stdout } = await doctor("--redis-url", `redis://sup:pw@127.0.0.1:${guarded.port}`);
+
+    expect(stdout).toMatch(
+      new RegExp(`^${verdict} +Redis user: may not (?:${lacks}) on horus:\\*, .*supervisor doctor --acl$`, "mu"),
+    );
+  });
+
+  test("finds slots of a Cluster that nobody serves, and a master that is away", { timeout: 60_000 }, async () => {
+    await init();
+    const cluster = await startCluster();
+    const whole = await doctor("--redis-url", cluster.url);
+    const clients = cluster.nodes.map((node) => node.client());
+    await cluster.nodes[2]?.kill("SIGKILL");
+    await waitUntil(async () => /cluster_slots_fail:[1-9]/u.test(String(await clients[0]?.call("CLUSTER", "INFO"))));
+    let headless = whole;
+    // A client that asks the dead one first finds the others a little later.
+    await waitUntil(async () => {
+      headless = await doctor("--redis-url", cluster.url);
+      return !headless.stdout.includes("cannot connect");
+    }, 40_000);
+    for (const client of clients.slice(0, 2)) await client.call("CLUSTER", "DELSLOTS", 16_383);
+
+    const holey = await doctor("--redis-url", cluster.url);
+
+    expect(whole.stdout).toMatch(/^good {4}Redis Cluster: all 16384 slots on 3 masters$/mu);
+    expect(headless.stdout).toMatch(/^fault {3}Redis 127\.0\.0\.1:\d+: does not answer \(.*\)$/mu);
+    expect(headless.stdout).toMatch(
+      /^fault {3}Redis Cluster: the master of 5462 slots does not answer.*Start it again/mu,
+    );
+    expect(holey.stdout).toMatch(/^fault {3}Redis Cluster: 16383 of 16384 slots .*Run: redis-cli --cluster fix/mu);
   });
 
   test("finds a keys.toml with a fault, one that others may write, and one that is missing beside its keys", async () => {

@@ -260,10 +260,8 @@ describe("Ctrl-C in submit --wait", () => {
 
   test("shows how the job ended where it ended before the answer", async () => {
     const gate = join(system.directory, "gate");
-    let say: (answer: string) => void = () => undefined;
-    const answer = new Promise<string>((resolve) => {
-      say = resolve;
-    });
+    const asked: ((answer: string) => void)[] = [];
+    const answer = new Promise<string>((resolve) => asked.push(resolve));
     const payload = `echo begun; until [ -e '${gate}' ]; do sleep 0.05; done; echo over`;
     const line = system.start(["submit", "--runner", "demo", "--follow", "--payload", payload], {
       isInteractive: true,
@@ -276,7 +274,7 @@ describe("Ctrl-C in submit --wait", () => {
     await writeFile(gate, "");
     await system.run(["job", "wait", id]);
 
-    say("yes");
+    for (const say of asked) say("yes");
 
     expect(await line.ended).toBe(0);
     expect(line.terminal.stdout).toBe("begun\nover\n");

@@ -193,9 +193,11 @@ describe("With the printed Redis users", () => {
     const other = await fixture.another({ url });
     expect((await other.runners.list()).length).toBe(2);
     expect(other.health()).toMatchObject({ isUp: true, durability: "memory", problems: [] });
-    const report = await examineRedis({ url, durability: "auto", commandTimeoutMs: 5000, log: QUIET });
+    const report = await examineRedis({ url, prefix: "horus", durability: "auto", commandTimeoutMs: 5000, log: QUIET });
     // CONFIG GET is permitted: no warning that it is not.
     expect(report).toMatchObject({ problems: [], warnings: [expect.stringContaining("append-only file is off")] });
+    expect(report.checks.filter(({ verdict }) => verdict !== "good")).toEqual([]);
+    expect(report.checks).toContainEqual(expect.objectContaining({ says: "has every right of a supervisor" }));
     expect(await (await as(supervisor)).wait(0, 1)).toBe(0);
   });
 

@@ -5,8 +5,8 @@ local TIME = redis.call('TIME')
 local NOW = tonumber(TIME[1])
 local NOW_MS = NOW * 1000 + math.floor(tonumber(TIME[2]) / 1000)
 
--- 'horus:{s3}:' and 'horus:'; nil where the script's key has no shard (meta).
-local BASE = string.match(KEYS[1], '^[^{]*{s%d+}:')
+-- 'horus:{s3}:' and 'horus:'; nil where the script's key has no shard (meta), or it has no key.
+local BASE = string.match(KEYS[1] or '', '^[^{]*{s%d+}:')
 local PREFIX = BASE and string.match(BASE, '^[^{]*')
 
 -- Lua prints numbers with 14 digits; scores have 16. Adding nothing turns -0, which Redis takes for no number, into 0.
