@@ -28,7 +28,7 @@ describe.each([2, 3])("over %i nodes in a storm", (nodes) => {
 describe("the verdict on a storm", () => {
   const storm = { ...SHORT_STORM, jobs: 3, nodes: 2, seed: 1 };
   const good: Aftermath = {
-    outcomes: ["a", "b", "c"].map((id) => ({ id, ms: 10 })),
+    outcomes: ["a", "b", "c"].map((id) => ({ id, atMs: 0, ms: 10 })),
     admitted: ["a", "b", "c"],
     admissions: 3,
     states: new Map(["a", "b", "c"].map((id) => [id, "completed"])),
@@ -36,7 +36,7 @@ describe("the verdict on a storm", () => {
     deeds: [],
     blows: 0,
   };
-  const told = [{ id: "c", ms: 10, error: new CarrierError("no answer", "unknown") }];
+  const told = [{ id: "c", atMs: 0, ms: 10, error: new CarrierError("no answer", "unknown") }];
 
   test.each<[string, Partial<Aftermath>]>([
     ["nothing went wrong", {}],
@@ -58,12 +58,12 @@ describe("the verdict on a storm", () => {
     ["a job was admitted twice", { admissions: 4 }, "4 admissions of 3 jobs"],
     [
       "an answer was late",
-      { outcomes: [...good.outcomes.slice(1), { id: "a", ms: 1e6 }] },
+      { outcomes: [...good.outcomes.slice(1), { id: "a", atMs: 0, ms: 1e6 }] },
       "a: its caller heard nothing",
     ],
     [
       "an error was unclear",
-      { outcomes: [...good.outcomes.slice(1), { id: "a", ms: 1, error: new Error("?") }] },
+      { outcomes: [...good.outcomes.slice(1), { id: "a", atMs: 0, ms: 1, error: new Error("?") }] },
       'a: its caller was told "?"',
     ],
   ])("is bad where %s", (_why, wanted, says) => {

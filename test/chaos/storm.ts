@@ -1,7 +1,7 @@
 /** How hard a storm over the overlay gets, and what must hold after it. */
 import { RpcError } from "../../src/client/index.ts";
 import { CarrierError, errorText } from "../../src/errors.ts";
-import type { Aftermath, Storm } from "../support/storm.ts";
+import type { Aftermath, Outcome, Storm } from "../support/storm.ts";
 
 type Weather = Omit<Storm, "nodes" | "seed">;
 
@@ -63,7 +63,20 @@ function isClear(error: unknown): boolean {
 export function describeStorm({ outcomes, deeds, blows }: Aftermath): string {
   const failed = outcomes.filter(({ error }) => error !== undefined);
   const slowest = Math.max(...outcomes.map(({ ms }) => ms)) / 1000;
-  const told = [...new Set(failed.map(({ error }) => `  told: ${errorText(error)}\n`))].join("");
+  const told = [...groupBy(failed, whatWasTold)].map(([text, group]) => {
+    const times = group.map(({ atMs }) => Math.round(atMs / 1000));
+    return `  told ${group.length}, sent ${Math.min(...times)} to ${Math.max(...times)} s after the beginning: ${text}\n`;
+  });
   const answered = `${outcomes.length - failed.length} of ${outcomes.length} jobs answered, the slowest after ${slowest.toFixed(1)} s`;
-  return `${answered}; ${deeds.length} of ${blows} blows: ${deeds.join(", ")}\n${told}`;
+  return `${answered}; ${deeds.length} of ${blows} blows: ${deeds.join(", ")}\n${told.join("")}`;
+}
+
+function whatWasTold({ error }: Outcome): string {
+  return error instanceof CarrierError ? `${error.message} (applied: ${error.applied})` : errorText(error);
+}
+
+function groupBy<Item>(items: readonly Item[], nameOf: (item: Item) => string): ReadonlyMap<string, readonly Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) groups.set(nameOf(item), [...(groups.get(nameOf(item)) ?? []), item]);
+  return groups;
 }

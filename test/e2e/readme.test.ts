@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,26 +9,10 @@ import { freePort } from "../../bin/demo/port.ts";
 import { parseKeyring } from "../../src/auth/keyring.ts";
 import { CHECKOUT } from "../support/checkout.ts";
 import { type Ran, RunningProcess, runProcess } from "../support/process.ts";
+import { type Block, blocksOf, readReadme } from "../support/readme.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 
-const README = await readFile(join(CHECKOUT, "README.md"), "utf8");
-
-interface Block {
-  /** What stands behind the fence: `sh`, `sh service`, `ts`, `toml`, `console`. */
-  readonly kind: string;
-  readonly text: string;
-  readonly line: number;
-}
-
-function blocksOf(text: string): readonly Block[] {
-  return [...text.matchAll(/^```(\S.*)\n([\s\S]*?)^```$/gmu)].map((match) => ({
-    kind: match[1] ?? "",
-    text: match[2] ?? "",
-    line: text.slice(0, match.index).split("\n").length,
-  }));
-}
-
-const BLOCKS = blocksOf(README);
+const BLOCKS = blocksOf(await readReadme());
 /** What is run, in the order it stands. `console` blocks show commands of npm, or of two machines. */
 const COMMANDS = BLOCKS.filter(({ kind }) => kind === "sh" || kind === "sh service");
 

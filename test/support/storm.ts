@@ -36,6 +36,8 @@ export interface Storm {
 /** What became of one job's caller. */
 export interface Outcome {
   readonly id: string;
+  /** When the job was sent, after the storm's beginning. */
+  readonly atMs: number;
   readonly ms: number;
   readonly error?: unknown;
 }
@@ -90,6 +92,7 @@ interface Run {
   /** Each job writes its id there when it runs. */
   readonly file: string;
   readonly random: () => number;
+  readonly startedMs: number;
   /** All jobs are sent and settled. */
   isOver: boolean;
   readonly close: () => Promise<void>;
@@ -113,7 +116,17 @@ async function startRun(storm: Storm): Promise<Run> {
     const supervisors = await startSupervisors(daemons.slice(0, -1), { redis, closers });
     const callers = await startCallers({ daemons, supervisors, closers, repeatAfterMs });
     const random = seededRandom(seed);
-    const parts = { storm, overlay, daemons, supervisors, callers, redis, random, isOver: false };
+    const parts = {
+      storm,
+      overlay,
+      daemons,
+      supervisors,
+      callers,
+      redis,
+      random,
+      startedMs: performance.now(),
+      isOver: false,
+    };
     return { ...parts, file: join(directory, "ran"), close };
   } catch (error) {
     await close();
@@ -178,14 +191,14 @@ async function sendJobs(run: Run): Promise<readonly Outcome[]> {
 }
 
 /** The job, and then a signed call about it: the first is repeatable by its id, the second only by a fresh nonce. */
-async function submit({ file, storm: { deadlineMs } }: Run, caller: Caller): Promise<Outcome> {
+async function submit({ file, startedMs: beginMs, storm: { deadlineMs } }: Run, caller: Caller): Promise<Outcome> {
   const { client } = caller;
   const signed = await caller.job(RUNNER, { payload: `echo "$HORUS_JOB_ID" >> '${file}'` });
   const { id } = signed.job;
   const startedMs = performance.now();
   const outcome = (error?: unknown): Outcome => {
-    const ms = performance.now() - startedMs;
-    return error === undefined ? { id, ms } : { id, ms, error };
+    const times = { atMs: startedMs - beginMs, ms: performance.now() - startedMs };
+    return error === undefined ? { id, ...times } : { id, ...times, error };
   };
   try {
     await client.call("create_job", signed, { deadlineMs });
