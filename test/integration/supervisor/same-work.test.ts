@@ -97,11 +97,13 @@ async function askedAlike(method: string, by: string, params: readonly [object, 
 
 describe("missing and not yours", () => {
   test.each(Object.entries(ASKED))("%s answers alike, after the same work", async (method, { by, about }) => {
-    const wait = method === "wait_job" ? { wait_ms: 0 } : {};
-    const foreign = about === "job" ? [...jobs.values()].map((id) => ({ id, ...wait })) : [{ name: "build" }];
-    const missing = about === "job" ? { id: MISSING, ...wait } : { name: "nobody" };
-    for (const there of foreign) {
-      const [first, second] = await askedAlike(method, by, [there, missing]);
+    const paramsFor = (name: string): object => {
+      if (about === "runner") return { name };
+      return method === "wait_job" ? { id: name, wait_ms: 0 } : { id: name };
+    };
+    const missing = paramsFor(about === "runner" ? "nobody" : MISSING);
+    for (const foreign of about === "runner" ? ["build"] : jobs.values()) {
+      const [first, second] = await askedAlike(method, by, [paramsFor(foreign), missing]);
 
       expect(first.text).toBe('{"jsonrpc":"2.0","error":{"code":-32004,"message":"Not found"},"id":1}');
       expect(second.text).toBe(first.text);
