@@ -19,25 +19,20 @@ const HOST = "127.0.0.1";
 const VALIDITY_SECONDS = 60;
 
 export class Caller {
-  readonly #connection: HttpConnection;
-  readonly #host: string;
+  readonly #port: number;
   readonly #jobs: JobsFor;
   readonly #signer: Signer;
+  #connection: HttpConnection | undefined;
   #lastId = 0;
 
-  private constructor(connection: HttpConnection, port: number, jobs: JobsFor) {
-    this.#connection = connection;
-    this.#host = `${HOST}:${port}`;
+  constructor(port: number, jobs: JobsFor) {
+    this.#port = port;
     this.#jobs = jobs;
     this.#signer = createNativeSigner(jobs.seed);
   }
 
-  static async open(port: number, jobs: JobsFor): Promise<Caller> {
-    return new Caller(await HttpConnection.open(HOST, port), port, jobs);
-  }
-
   close(): void {
-    this.#connection.close();
+    this.#connection?.close();
   }
 
   /** @throws RpcError when it is refused. */
@@ -74,9 +69,18 @@ export class Caller {
   async #send<Name extends MethodName>(method: Name, params: object): Promise<Timed<Result<Name>>> {
     this.#lastId += 1;
     const id = String(this.#lastId);
-    const request = toRequest({ jsonrpc: "2.0", id, method, params }, this.#host);
-    const { value, ms } = await timed(async () => this.#connection.exchange(request));
+    const request = toRequest({ jsonrpc: "2.0", id, method, params }, `${HOST}:${this.#port}`);
+    const connection = await this.#present();
+    const { value, ms } = await timed(async () => connection.exchange(request));
     return { value: parseResponse(value, { name: method, id }), ms };
+  }
+
+  /** One that said nothing for long has been closed by the server, before its first request very soon. */
+  async #present(): Promise<HttpConnection> {
+    if (this.#connection === undefined || this.#connection.isClosed) {
+      this.#connection = await HttpConnection.open(HOST, this.#port);
+    }
+    return this.#connection;
   }
 }
 

@@ -139,7 +139,7 @@ class Depth {
       now: Date.now,
     });
     await source.start();
-    const caller = await Caller.open(system.supervisor.port, system.jobs);
+    const caller = new Caller(system.supervisor.port, system.jobs);
     return new Depth(system, {
       caller,
       source,

@@ -102,9 +102,7 @@ async function startFleet(onEnd: OnEnd): Promise<Fleet> {
     seed: await readSeed(paths.owner),
     runner: GROUP,
   };
-  const callers = await Promise.all(
-    ports.map(async (port) => Promise.all(Array.from({ length: CALLERS }, async () => Caller.open(port, jobs)))),
-  );
+  const callers = ports.map((port) => Array.from({ length: CALLERS }, () => new Caller(port, jobs)));
   onEnd(async () => {
     for (const caller of callers.flat()) caller.close();
   });

@@ -40,6 +40,11 @@ export class HttpConnection {
     });
   }
 
+  /** By either side. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   close(): void {
     this.#waiting = undefined;
     this.#socket.destroy();

@@ -98,7 +98,7 @@ async function startSystems(
     const onProgress = (done: number): void => progress.tell(`${count} jobs`, `${done} admitted`);
     const perSecond = await preload({ redisSocket: system.redis.socket, jobs: system.jobs, count, owners, onProgress });
     const bytesPerJob = ((await system.redis.usedBytes()) - before) / count;
-    const caller = await Caller.open(system.supervisor.port, system.jobs);
+    const caller = new Caller(system.supervisor.port, system.jobs);
     onEnd(async () => caller.close());
     return { system, caller, calls: callsOf(caller), perSecond, bytesPerJob };
   };
@@ -148,7 +148,7 @@ async function refusals({ system, caller }: Listed): Promise<number> {
   const words = ["keys", "add", "--name", "other", "--principal", "other-0", "--key", signer.publicKey];
   await Program.run([...words, "--role", "submitter", "--runner", "*"], { env: system.env });
   const { next: cursor = "" } = (await caller.call("list_jobs", { limit: LIMIT })).value;
-  const other = await Caller.open(system.supervisor.port, { ...system.jobs, seed: OTHER_SEED });
+  const other = new Caller(system.supervisor.port, { ...system.jobs, seed: OTHER_SEED });
   try {
     await untilKnown(other);
     const forged = `${cursor.slice(0, 60)}${cursor[60] === "A" ? "B" : "A"}${cursor.slice(61)}`;
