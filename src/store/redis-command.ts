@@ -13,13 +13,17 @@ export class RedisCommand extends Command {
 
   /** An array of bulk strings (RESP2). */
   override toWritable(): string {
-    let text = `*${this.args.length + 1}\r\n${bulk(this.name)}`;
-    for (const arg of this.args) text += bulk(String(arg));
+    // Lengths are of bytes. Most commands are ASCII, a byte a character: counted once, as a whole.
+    const text = this.#write((part) => part.length);
+    return Buffer.byteLength(text) === text.length ? text : this.#write((part) => Buffer.byteLength(part));
+  }
+
+  #write(lengthOf: (part: string) => number): string {
+    let text = `*${this.args.length + 1}\r\n$${lengthOf(this.name)}\r\n${this.name}\r\n`;
+    for (const arg of this.args) {
+      const part = String(arg);
+      text += `$${lengthOf(part)}\r\n${part}\r\n`;
+    }
     return text;
   }
-}
-
-/** Lengths are of bytes. */
-function bulk(text: string): string {
-  return `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
 }

@@ -7,6 +7,7 @@ import { Cluster, type CommonRedisOptions, Redis } from "ioredis";
 
 import { errorText, SupervisorError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { Deadlines } from "./deadlines.ts";
 import { RedisCommand } from "./redis-command.ts";
 import { DeadlineError, isReached, toUnavailable } from "./redis-errors.ts";
 import { parseRedisUrl, type RedisTarget } from "./redis-url.ts";
@@ -140,6 +141,7 @@ export class RedisConnection implements RedisNode {
   readonly target: RedisTarget;
   readonly #options: ConnectionOptions;
   readonly #client: Redis | Cluster;
+  readonly #deadlines: Deadlines;
   #downSinceMs: number | undefined;
   #outageMs = 0;
 
@@ -148,6 +150,8 @@ export class RedisConnection implements RedisNode {
     this.#options = options;
     this.target = parseRedisUrl(options.url);
     this.#client = createClient(this.target, options.commandTimeoutMs);
+    // ioredis' own timeout first: it knows the command. These also hold when ioredis never answers.
+    this.#deadlines = new Deadlines(options.commandTimeoutMs + 500);
     // Without a listener ioredis prints to the console. What matters comes back from the calls.
     this.#client.on("error", (error: unknown) => {
       options.log.debug(
@@ -216,11 +220,9 @@ export class RedisConnection implements RedisNode {
   }
 
   async #guard<Value>(sent: Promise<Value>): Promise<Value> {
-    const { commandTimeoutMs, monotonicMs } = this.#options;
-    const startedMs = monotonicMs();
+    const startedMs = this.#options.monotonicMs();
     try {
-      // ioredis' own timeout first: it knows the command. This one also holds when ioredis never answers.
-      const answer = await withDeadline(sent, commandTimeoutMs + 500);
+      const answer = await this.#deadlines.hold(sent);
       this.#reached();
       return answer;
     } catch (error) {

@@ -19,6 +19,9 @@ type ShardKey =
   | "runners"
   | "groups";
 
+/** What encoding leaves as it is. */
+const PLAIN_NAME = /^[A-Za-z0-9_.-]*$/u;
+
 /**
  * Key names `<prefix>:{s<shard>}:…`: the hash tag puts a shard's keys on one node of a Cluster, so that one script may
  * touch them all (spec: jobs-and-redis, rule 1). The scripts make further names from the same tag.
@@ -131,6 +134,7 @@ export class RedisKeys {
 
   /** A principal is free text: braces and separators in it must not make another key. */
   static owner(principal: string): string {
+    if (PLAIN_NAME.test(principal)) return principal;
     return encodeURIComponent(Buffer.from(principal, "utf8").toString("utf8"));
   }
 
