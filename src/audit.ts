@@ -47,11 +47,15 @@ export class Audit {
       this.#unwritten += 1;
       return;
     }
+    // Members that are undefined stay out of the line.
     this.#write({
+      event: "audit",
       what: method,
       outcome: code === 0 ? "done" : "refused",
       code,
-      ...(who === undefined ? { claimed_key: subject.claimedKey } : { key: who.key, principal: who.principal }),
+      claimed_key: who === undefined ? subject.claimedKey : undefined,
+      key: who?.key,
+      principal: who?.principal,
       job: subject.job,
       digest: subject.digest,
       runner: subject.runner,
@@ -60,7 +64,7 @@ export class Audit {
       node: peer.node,
       reason: outcome.reason,
       request_id: outcome.requestId,
-      ...this.#takeUnwritten(),
+      unwritten: this.#takeUnwritten(),
     });
   }
 
@@ -69,12 +73,13 @@ export class Audit {
     for (const key of added) this.#key("key_added", key);
     for (const key of changed) this.#key(revoked.includes(key.key) ? "key_revoked" : "key_changed", key);
     for (const key of removed) this.#key("key_removed", key);
-    if (hasOtherRequirements) this.#write({ what: "requirements_changed", outcome: "done" });
+    if (hasOtherRequirements) this.#write({ event: "audit", what: "requirements_changed", outcome: "done" });
   }
 
   /** A key's rights ended, and what became of its jobs. */
   revocation(key: string, outcome: RevocationOutcome): void {
     this.#write({
+      event: "audit",
       what: "revocation",
       key,
       ...("error" in outcome
@@ -84,16 +89,16 @@ export class Audit {
   }
 
   #key(what: string, { key, name, principal, roles, runners }: EnrolledKey): void {
-    this.#write({ what, outcome: "done", key, name, principal, roles, runners });
+    this.#write({ event: "audit", what, outcome: "done", key, name, principal, roles, runners });
   }
 
-  #takeUnwritten(): { readonly unwritten?: number } {
+  #takeUnwritten(): number | undefined {
     const unwritten = this.#unwritten;
     this.#unwritten = 0;
-    return unwritten === 0 ? {} : { unwritten };
+    return unwritten === 0 ? undefined : unwritten;
   }
 
-  #write(fields: Readonly<Record<string, unknown>>): void {
-    this.#log.info({ event: "audit", ...fields }, "audit");
+  #write(line: { readonly event: "audit"; readonly [name: string]: unknown }): void {
+    this.#log.info(line, "audit");
   }
 }

@@ -64,6 +64,8 @@ export interface EntryOptions {
 /** Anybody may ask for the document, a thousand times as long as the question: it counts as so many calls. */
 const DISCOVER_COST = 20;
 
+type Draft<Value> = { -readonly [Name in keyof Value]: Value[Name] };
+
 /** Params without the credential, and the credential as it came. */
 interface SplitParams {
   readonly params: JsonObject;
@@ -85,7 +87,7 @@ export class EntryRunner {
     const call = new Call(connection, this.#options);
     const startedMs = this.#options.onCall === undefined ? 0 : this.#now();
     const outcome = await this.#outcome(entry, call);
-    this.#options.onCall?.({ ...toCallOutcome(entry, call, outcome), ms: this.#now() - startedMs });
+    this.#options.onCall?.(toCallOutcome(entry, call, outcome, this.#now() - startedMs));
     return outcome;
   }
 
@@ -192,35 +194,36 @@ function costOf({ method, params }: Request): number {
   return Array.isArray(signatures) ? Math.min(Math.max(signatures.length, 1), MAX_SIGNATURES) : 1;
 }
 
-function toCallOutcome(entry: Entry, call: Call, { code, verified }: Outcome): Omit<CallOutcome, "ms"> {
+function toCallOutcome(entry: Entry, call: Call, { code, verified }: Outcome, ms: number): CallOutcome {
   const method = isRefusal(entry) || !isMethodName(entry.method) ? undefined : entry.method;
-  const { peer } = call.connection;
-  return {
+  const { connection, subject, digest, refusal, requestId } = call;
+  const { peer } = connection;
+  const outcome: Draft<CallOutcome> = {
     method: method ?? "unknown",
     code,
+    ms,
     transport: peer.transport,
     peer,
-    ...(method === undefined || entry.id === undefined ? {} : { effect: METHODS[method].effect }),
     verified,
-    subject: { ...call.subject, ...(call.digest === undefined ? {} : { digest: call.digest }) },
-    ...(call.refusal === undefined ? {} : { reason: call.refusal.message }),
-    requestId: call.requestId,
+    subject: digest === undefined ? subject : { ...subject, digest },
+    requestId,
   };
+  if (method !== undefined && entry.id !== undefined) outcome.effect = METHODS[method].effect;
+  if (refusal !== undefined) outcome.reason = refusal.message;
+  return outcome;
 }
 
 /** Of checked params: ids and names are bounded by their patterns, so that they can stand in a line. */
 function subjectOf(params: JsonObject, credential: unknown): Subject {
   const { job } = params;
-  const texts = {
-    job: params["id"] ?? memberOf(job, "id"),
-    runner: params["name"] ?? memberOf(params["registration"], "name") ?? memberOf(job, "runner"),
-    claimedKey: memberOf(credential, "key") ?? memberOf(job, "caller_id"),
-  };
-  return {
-    ...(typeof texts.job === "string" ? { job: texts.job } : {}),
-    ...(typeof texts.runner === "string" ? { runner: texts.runner } : {}),
-    ...(isPublicKey(texts.claimedKey) ? { claimedKey: texts.claimedKey } : {}),
-  };
+  const subject: Draft<Subject> = {};
+  const id = params["id"] ?? memberOf(job, "id");
+  if (typeof id === "string") subject.job = id;
+  const runner = params["name"] ?? memberOf(params["registration"], "name") ?? memberOf(job, "runner");
+  if (typeof runner === "string") subject.runner = runner;
+  const claimedKey = memberOf(credential, "key") ?? memberOf(job, "caller_id");
+  if (isPublicKey(claimedKey)) subject.claimedKey = claimedKey;
+  return subject;
 }
 
 function memberOf(value: unknown, name: string): unknown {
