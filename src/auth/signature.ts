@@ -58,11 +58,12 @@ export interface SignedText {
 export function signingInput(kind: Kind, text: string): Uint8Array {
   const type = `application/vnd.horus.${kind}.v1+json`;
   const encoder = new TextEncoder();
-  const head = (bytes: number): string => `DSSEv1 ${type.length} ${type} ${bytes} `;
+  const head = `DSSEv1 ${type.length} ${type} `;
   // Most texts are ASCII, a byte a character: one encoding does; else it has counted the bytes.
-  const input = encoder.encode(head(text.length) + text);
-  const bytes = input.length - head(text.length).length;
-  return bytes === text.length ? input : encoder.encode(head(bytes) + text);
+  const guess = `${head}${text.length} ${text}`;
+  const input = encoder.encode(guess);
+  const extra = input.length - guess.length;
+  return extra === 0 ? input : encoder.encode(`${head}${text.length + extra} ${text}`);
 }
 
 /** SHA-256 in hex: the digest of a document is that of its signing input. */

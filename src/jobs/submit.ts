@@ -87,17 +87,20 @@ async function isServed(runner: string, { runners }: SubmitOptions): Promise<boo
 }
 
 function checkSize(job: JobDocument, limits: JobLimits): void {
-  assertWithin("max_payload_bytes", Buffer.byteLength(job.payload), limits.maxPayloadBytes);
+  assertWithin("max_payload_bytes", job.payload, limits.maxPayloadBytes);
   for (const value of Object.values(job.env_vars ?? {})) {
-    assertWithin("max_env_value_bytes", Buffer.byteLength(value), limits.maxEnvValueBytes);
+    assertWithin("max_env_value_bytes", value, limits.maxEnvValueBytes);
   }
 }
 
 function checkDocumentSize(text: string, limits: JobLimits): void {
-  assertWithin("max_document_bytes", Buffer.byteLength(text), limits.maxDocumentBytes);
+  assertWithin("max_document_bytes", text, limits.maxDocumentBytes);
 }
 
-function assertWithin(limit: string, present: number, allowed: number): void {
+/** Counts only where it may matter: a UTF-16 unit takes at most three bytes. */
+function assertWithin(limit: string, text: string, allowed: number): void {
+  if (text.length * 3 <= allowed) return;
+  const present = Buffer.byteLength(text);
   if (present > allowed) throw new SupervisorError("tooLarge", { data: { limit, allowed, present } });
 }
 
