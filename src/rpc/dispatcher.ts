@@ -99,17 +99,26 @@ class Dispatcher implements RequestHandler {
 }
 
 function toAnswer(text: string, outcomes: readonly Outcome[]): Answer {
-  const verified =
-    outcomes.length === 1 ? (outcomes[0]?.verified ?? []) : outcomes.flatMap((outcome) => outcome.verified);
-  const after = outcomes.flatMap((outcome) => outcome.after ?? []);
-  return {
+  const [only] = outcomes;
+  const { verified, after = [] } = only !== undefined && outcomes.length === 1 ? only : merge(outcomes);
+  const answer: Answer = {
     bytes: Buffer.from(text),
     principals: distinct(verified.map(({ principal }) => principal)),
     keys: distinct(verified.map(({ key }) => key)),
-    isRepeatable:
-      outcomes.length > 0 && outcomes.every((outcome) => outcome.verified.length > 0 && !TRANSIENT.has(outcome.code)),
-    ...(after.length === 0 ? {} : { afterSent: () => after.forEach((callback) => callback()) }),
+    isRepeatable: outcomes.length > 0 && outcomes.every(isRepeatable),
   };
+  return after.length === 0 ? answer : { ...answer, afterSent: () => after.forEach((callback) => callback()) };
+}
+
+function merge(outcomes: readonly Outcome[]): Pick<Outcome, "verified" | "after"> {
+  return {
+    verified: outcomes.flatMap((outcome) => outcome.verified),
+    after: outcomes.flatMap((outcome) => outcome.after ?? []),
+  };
+}
+
+function isRepeatable({ verified, code }: Outcome): boolean {
+  return verified.length > 0 && !TRANSIENT.has(code);
 }
 
 function distinct(names: readonly string[]): readonly string[] {

@@ -90,7 +90,7 @@ class Containers {
   expectsKey = false;
   #depth = 0;
   /** Commas seen in the container at each depth. */
-  readonly #counts = new Uint32Array(MAX_NESTING);
+  readonly #counts: number[] = [];
   /** Bit d: the container at depth d is an object. */
   #objects = 0;
   readonly #keys: string[] = [];

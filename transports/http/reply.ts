@@ -5,6 +5,9 @@ import type { Duplex } from "node:stream";
 import { discardBody } from "./body.ts";
 import { type Fault, faultBody } from "./fault.ts";
 
+/** Up to this size copying an answer costs less than writing head and body apart. */
+const ONE_WRITE_BYTES = 16 * 1024;
+
 /** How an answer is sent. */
 export interface Sending {
   /** The connection ends with it. */
@@ -19,7 +22,10 @@ export function sendAnswer(response: ServerResponse, bytes: Uint8Array | undefin
     bytes === undefined ? [] : ["Content-Type", "application/json", "Content-Length", String(bytes.length)];
   if (sending.isLast) headers.push("Connection", "close");
   response.writeHead(bytes === undefined ? 204 : 200, headers);
-  response.end(bytes);
+  if (bytes !== undefined && bytes.length <= ONE_WRITE_BYTES) {
+    // Node puts text behind the head and writes both at once; latin1 gives every byte as it is.
+    response.end(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1"), "latin1");
+  } else response.end(bytes);
   watchReader(response, sending.stalledMs);
 }
 
