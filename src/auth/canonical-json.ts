@@ -6,6 +6,8 @@ const MAX_DEPTH = 16;
 const KEY = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
 /** Names that change what an object is instead of what it holds. `__proto__` passes {@link KEY}, so does the rest. */
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
+/** Printable ASCII less the quote and the backslash: most strings of a document, which stand in JSON as they are. */
+const PLAIN = /^[ !#-[\]-~]*$/;
 const SURROGATE = /[\ud800-\udfff]/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 /** How much of a bad key an answer repeats: keys come from strangers and may be megabytes long. */
@@ -65,6 +67,7 @@ function isMembers(value: unknown): value is Members {
  * look; and a text without surrogates, which most are, not even the search for it.
  */
 function writeString(value: string): string | Fault {
+  if (PLAIN.test(value)) return `"${value}"`;
   const quoted = JSON.stringify(value);
   const isSuspect = SURROGATE.test(value) && quoted.includes("\\ud");
   return isSuspect && LONE_SURROGATE.test(value) ? fault("a lone surrogate is not Unicode text") : quoted;

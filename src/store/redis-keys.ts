@@ -29,6 +29,8 @@ const PLAIN_NAME = /^[A-Za-z0-9_.-]*$/u;
 export class RedisKeys {
   readonly prefix: string;
   readonly shards: number;
+  /** What each shard's keys begin with. */
+  readonly #bases: readonly string[];
 
   /** @throws Error when the prefix could end the hash tag or hold a separator. */
   constructor(options: { readonly prefix: string; readonly shards: number }) {
@@ -37,6 +39,7 @@ export class RedisKeys {
     }
     this.prefix = options.prefix;
     this.shards = options.shards;
+    this.#bases = this.allShards.map((shard) => `${this.prefix}:{s${shard}}`);
   }
 
   /** Identity, shard count, generation and what runners must know; it exists before the shard count is known. */
@@ -139,6 +142,6 @@ export class RedisKeys {
   }
 
   #base(shard: number): string {
-    return `${this.prefix}:{s${shard}}`;
+    return this.#bases[shard] ?? `${this.prefix}:{s${shard}}`;
   }
 }
