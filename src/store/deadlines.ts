@@ -26,7 +26,7 @@ export class Deadlines {
       work.then(
         (value) => {
           this.#held.delete(held);
-          resolve(value);
+          return resolve(value);
         },
         (error: unknown) => {
           this.#held.delete(held);
