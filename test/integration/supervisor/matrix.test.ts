@@ -62,7 +62,7 @@ const READ: Row = { alice: reads, phone: reads, bob: notFound, observer: reads, 
 /** One thing asked by every caller where no job is named, and what each is answered. */
 interface Plain {
   readonly what: string;
-  ask(caller: Caller): Promise<number>;
+  readonly ask: (caller: Caller) => Promise<number>;
   readonly codes: Readonly<Record<Caller, number>>;
 }
 
@@ -78,9 +78,9 @@ const ANYBODY = codes(OK, { revoked: OK, expired: OK, stranger: OK });
 
 /** Signed by the caller, about no job. */
 function plain(what: string, method: MethodName, params: object, expected: Plain["codes"]): Plain {
-  const ask: Plain["ask"] = async (caller) =>
+  const asked: Plain["ask"] = async (caller) =>
     codeOf(await aCall(method, params, { aud: node.identity, signer: testSigner(caller) }));
-  return { what, ask, codes: expected };
+  return { what, ask: asked, codes: expected };
 }
 
 /** A row for each method about a job, and for any other what each caller is answered: a new method without does not compile. */
@@ -228,11 +228,19 @@ async function aJobIn(state: State): Promise<Placed> {
     await node.client("alice").call(state === "deleted" ? "delete_job" : "cancel_job", { id });
     return { id };
   }
+  return claimedIn(state, id);
+}
+
+async function claimedIn(
+  state: Exclude<State, "pending" | "expired" | "deleted" | "missing">,
+  id: string,
+): Promise<Placed> {
   const [claimed] = await source.claim(1, aToken());
   if (claimed?.lease.id !== id) throw new Error("Another job was first in the queue.");
+  const { lease } = claimed;
   if (state === "cancelling") await node.client("alice").call("cancel_job", { id });
-  if (state === "running" || state === "cancelling") return { id, lease: claimed.lease };
-  await source.finish(claimed.lease, { status: state, code: 0, isRetryable: false });
+  if (state === "running" || state === "cancelling") return { id, lease };
+  await source.finish(lease, { status: state, code: 0, isRetryable: false });
   return { id };
 }
 
