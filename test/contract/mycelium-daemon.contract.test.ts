@@ -143,6 +143,18 @@ function daemonContract(create: () => Promise<Pair>): void {
     expect(await far.take("match")).toBeDefined();
   });
 
+  test("knows a topic by its bytes, also where base64 has signs that a path or a query reads otherwise", async () => {
+    const topic = "???>>>~";
+    expect(base64(topic)).toMatch(/\/.*\+/u);
+    await send(topic, "odd");
+    expect(Buffer.from((await arrival(topic)).payload).toString()).toBe("odd");
+
+    await far.addSource(topic, "400::/7");
+    expect(await far.sources(topic)).toEqual(["400::/7"]);
+    await far.removeSource(topic, "400::/7");
+    expect(await far.sources(topic)).toEqual([]);
+  });
+
   test("hands a reply to the one who waits for it: same id, no topic, ten one-way delays", async () => {
     const startedAt = performance.now();
     const answer = near.push({

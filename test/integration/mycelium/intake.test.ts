@@ -6,11 +6,17 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
+import { addressOf, formatAddress } from "../../../transports/mycelium/address.ts";
+import { AnswerCache } from "../../../transports/mycelium/answer-cache.ts";
 import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
+import { InFlightNotes } from "../../../transports/mycelium/in-flight-notes.ts";
+import { Intake } from "../../../transports/mycelium/intake.ts";
 import { padPayload } from "../../../transports/mycelium/padding.ts";
+import { Peers } from "../../../transports/mycelium/peers.ts";
+import { ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
 import type { SimulatedDaemon } from "../../support/mycelium-daemon.ts";
-import { aCall, aGate, until } from "../../support/mycelium-harness.ts";
-import { type Bench, Benches } from "../../support/mycelium-setup.ts";
+import { StubHandler, aCall, aGate, captureLog, until, within } from "../../support/mycelium-harness.ts";
+import { type Bench, Benches, unlimited } from "../../support/mycelium-setup.ts";
 
 const TOPIC = "supervisor.rpc";
 const benches = new Benches();
@@ -165,6 +171,44 @@ describe("a call that takes long", () => {
     gate.open();
     expect(await elsewhere).toContain('"20"');
     expect(await Promise.all(slow)).not.toContain(undefined);
+  });
+});
+
+describe("calls that take long", () => {
+  test("are refused beyond so many of all nodes together", async () => {
+    const handler = new StubHandler();
+    const gate = aGate();
+    handler.respond = async () => gate.opened;
+    const { log } = captureLog();
+    const sent = new Map<string, string>();
+    const send = async (id: string, _node: string, bytes: Uint8Array): Promise<void> =>
+      void sent.set(id, Buffer.from(bytes).toString());
+    const governor = unlimited();
+    const replies = new ReplyQueue({
+      send,
+      governor,
+      log,
+      now: () => performance.now(),
+      unauthenticatedPerSecond: 1e6,
+    });
+    const parts = { handler, replies, log, cache: new AnswerCache(), notes: new InFlightNotes(undefined) };
+    const waits = { maxWaitMs: 1000, detachAfterMs: 5, detachSoonerMs: 1, maxDetachedPerNode: 2 };
+    const limits = { ...waits, maxMessageBytes: 1000, maxDetached: 4 };
+    const intake = new Intake({ ...parts, peers: new Peers(Date.now), limits });
+
+    for (let index = 0; index < 6; index += 1) {
+      const srcPk = String(index).repeat(64);
+      const payload = Buffer.from(aCall(`${index}`).text);
+      const srcIp = formatAddress(addressOf(srcPk));
+      await intake.receive({ id: String(index).repeat(16), srcPk, srcIp, payload });
+    }
+    await until(() => sent.size === 2);
+
+    expect([...sent.values()].every((text) => text.includes("-32029"))).toBe(true);
+    expect([...sent.keys()]).toEqual(["4".repeat(16), "5".repeat(16)]);
+    gate.open();
+    await intake.close(within(1000));
+    await until(() => sent.size === 6);
   });
 });
 
