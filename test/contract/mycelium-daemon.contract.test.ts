@@ -28,9 +28,9 @@ describe.skipIf(binary === undefined)("real daemons", () => {
 /** Without a delay on the way, the daemon's own clock is what a message waits for. */
 function loopbackContract(create: () => Promise<Pair>): void {
   test("need a tick of a tenth of a second for each message where the link has no delay", async () => {
-    const { near, far, close } = await create();
-    const [caller, server] = [new MyceliumDaemon({ api: near.api }), new MyceliumDaemon({ api: far.api })];
-    const to = { pk: far.publicKey };
+    const pair = await create();
+    const [caller, server] = [new MyceliumDaemon({ api: pair.near.api }), new MyceliumDaemon({ api: pair.far.api })];
+    const to = { pk: pair.far.publicKey };
     const times: number[] = [];
     while (times.length < 5) {
       const startedAt = performance.now();
@@ -41,7 +41,7 @@ function loopbackContract(create: () => Promise<Pair>): void {
       await answer;
       times.push(performance.now() - startedAt);
     }
-    await close();
+    await pair.close();
 
     // The first may meet the tick by chance; each later one begins with it.
     expect(times.slice(1).reduce((sum, ms) => sum + ms)).toBeGreaterThan(350);
@@ -196,12 +196,20 @@ function daemonContract(create: () => Promise<Pair>): void {
 
   test("lets only the later of two replies to one message arrive", async () => {
     const to = { pk: pair.far.publicKey };
-    const answer = near.push({ to, topic: "twice", payload: bytes("?"), replyTimeoutSeconds: 10 });
-    const message = await arrival("twice");
-    await far.reply(message.id, message.srcPk, bytes("first"));
-    await far.reply(message.id, message.srcPk, bytes("second"));
+    let text = "";
+    let betweenMs = Infinity;
+    // Once the first has arrived there is nothing left to replace: where the machine was too slow for that, again.
+    while (betweenMs > 3 * pair.delayMs) {
+      const answer = near.push({ to, topic: "twice", payload: bytes("?"), replyTimeoutSeconds: 10 });
+      const message = await arrival("twice");
+      const startedAt = performance.now();
+      await far.reply(message.id, message.srcPk, bytes("first"));
+      await far.reply(message.id, message.srcPk, bytes("second"));
+      betweenMs = performance.now() - startedAt;
+      text = Buffer.from((await answer)?.payload ?? []).toString();
+    }
 
-    expect(Buffer.from((await answer)?.payload ?? []).toString()).toBe("second");
+    expect(text).toBe("second");
   });
 
   test("never delivers a payload whose last chunk of several is under 250 bytes", async () => {
