@@ -28,9 +28,9 @@ describe.skipIf(binary === undefined)("real daemons", () => {
 /** Without a delay on the way, the daemon's own clock is what a message waits for. */
 function loopbackContract(create: () => Promise<Pair>): void {
   test("need a tick of a tenth of a second for each message where the link has no delay", async () => {
-    const { near, far, close } = await create();
-    const [caller, server] = [new MyceliumDaemon({ api: near.api }), new MyceliumDaemon({ api: far.api })];
-    const to = { pk: far.publicKey };
+    const pair = await create();
+    const [caller, server] = [new MyceliumDaemon({ api: pair.near.api }), new MyceliumDaemon({ api: pair.far.api })];
+    const to = { pk: pair.far.publicKey };
     const times: number[] = [];
     while (times.length < 5) {
       const startedAt = performance.now();
@@ -41,7 +41,7 @@ function loopbackContract(create: () => Promise<Pair>): void {
       await answer;
       times.push(performance.now() - startedAt);
     }
-    await close();
+    await pair.close();
 
     // The first may meet the tick by chance; each later one begins with it.
     expect(times.slice(1).reduce((sum, ms) => sum + ms)).toBeGreaterThan(350);
@@ -143,6 +143,18 @@ function daemonContract(create: () => Promise<Pair>): void {
     expect(await far.take("match")).toBeDefined();
   });
 
+  test("knows a topic by its bytes, also where base64 has signs that a path or a query reads otherwise", async () => {
+    const topic = "???>>>~";
+    expect(base64(topic)).toMatch(/\/.*\+/u);
+    await send(topic, "odd");
+    expect(Buffer.from((await arrival(topic)).payload).toString()).toBe("odd");
+
+    await far.addSource(topic, "400::/7");
+    expect(await far.sources(topic)).toEqual(["400::/7"]);
+    await far.removeSource(topic, "400::/7");
+    expect(await far.sources(topic)).toEqual([]);
+  });
+
   test("hands a reply to the one who waits for it: same id, no topic, ten one-way delays", async () => {
     const startedAt = performance.now();
     const answer = near.push({
@@ -184,12 +196,20 @@ function daemonContract(create: () => Promise<Pair>): void {
 
   test("lets only the later of two replies to one message arrive", async () => {
     const to = { pk: pair.far.publicKey };
-    const answer = near.push({ to, topic: "twice", payload: bytes("?"), replyTimeoutSeconds: 10 });
-    const message = await arrival("twice");
-    await far.reply(message.id, message.srcPk, bytes("first"));
-    await far.reply(message.id, message.srcPk, bytes("second"));
+    let text = "";
+    let betweenMs = Infinity;
+    // Once the first has arrived there is nothing left to replace: where the machine was too slow for that, again.
+    while (betweenMs > 3 * pair.delayMs) {
+      const answer = near.push({ to, topic: "twice", payload: bytes("?"), replyTimeoutSeconds: 10 });
+      const message = await arrival("twice");
+      const startedAt = performance.now();
+      await far.reply(message.id, message.srcPk, bytes("first"));
+      await far.reply(message.id, message.srcPk, bytes("second"));
+      betweenMs = performance.now() - startedAt;
+      text = Buffer.from((await answer)?.payload ?? []).toString();
+    }
 
-    expect(Buffer.from((await answer)?.payload ?? []).toString()).toBe("second");
+    expect(text).toBe("second");
   });
 
   test("never delivers a payload whose last chunk of several is under 250 bytes", async () => {
@@ -283,6 +303,7 @@ function daemonContract(create: () => Promise<Pair>): void {
 
   test("keeps a message to an unknown key pending without an error", async () => {
     const id = await send("nobody", "?", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+    expect(await near.delivery(id)).toBe("under way");
     await send("nobody", "somebody");
     await arrival("nobody");
 
@@ -299,7 +320,6 @@ function daemonContract(create: () => Promise<Pair>): void {
     const answer = near.push({ to, topic: "status", payload: bytes("?"), replyTimeoutSeconds: 10 });
     const id = await answerNext("status", "!");
     const repliedAt = performance.now();
-    expect(await far.delivery(id)).toBe("under way");
     await answer;
     await until(async () => (await far.delivery(id)) === "arrived");
 

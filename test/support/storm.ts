@@ -77,8 +77,10 @@ export async function runStorm(storm: Storm, tell: (news: string) => void = () =
 
 const RUNNER = "busy";
 const ENDED: ReadonlySet<string> = new Set(TERMINAL_STATES);
+/** A busy machine must not cost a lease: what runs twice here is the overlay's doing. */
+const UNHURRIED = "[jobs]\nlease_ms = 120000\n";
 /** No further job has ended for so long: none will. Longer than a lease, its reaping and a retry. */
-const STANDSTILL_MS = 60_000;
+const STANDSTILL_MS = 180_000;
 
 /** Everything of one run. */
 interface Run {
@@ -145,7 +147,7 @@ async function startSupervisors(
     [RUNNER]: { roles: ["runner"] as const },
   };
   for (const daemon of daemons) {
-    const supervisor = await MortalSupervisor.start(daemon, { redis, keys });
+    const supervisor = await MortalSupervisor.start(daemon, { redis, keys, settings: UNHURRIED });
     closers.push(async () => supervisor[Symbol.asyncDispose]());
     supervisors.push(supervisor);
   }

@@ -253,20 +253,20 @@ describe("the client of the daemon", () => {
 
   test("tells apart a daemon that is absent, hangs, breaks off, refuses or talks nonsense", async () => {
     const bench = await benches.create();
-    const daemon = new MyceliumDaemon({ api: bench.far.api, deadlineMs: 100 });
+    const hasty = new MyceliumDaemon({ api: bench.far.api, deadlineMs: 100 });
+    const patient = new MyceliumDaemon({ api: bench.far.api });
 
     bench.far.intercept = () => "hang";
-    await expect(daemon.admin()).rejects.toMatchObject({ kind: "lost", message: /did not answer in time/ });
+    await expect(hasty.admin()).rejects.toMatchObject({ kind: "lost", message: /did not answer in time/ });
     bench.far.intercept = () => "cut";
-    await expect(daemon.admin()).rejects.toMatchObject({ kind: "lost", message: /broke/ });
+    await expect(patient.admin()).rejects.toMatchObject({ kind: "lost", message: /broke/ });
     bench.far.intercept = () => ({ status: 500, body: "on fire" });
-    await expect(daemon.admin()).rejects.toMatchObject({ kind: "status", status: 500, message: /500 on fire/ });
+    await expect(patient.admin()).rejects.toMatchObject({ kind: "status", status: 500, message: /500 on fire/ });
     for (const body of ["", "[]", "{", { nodeIp: 7 }, { nodeIp: "not an address" }]) {
       bench.far.intercept = () => ({ status: 200, body });
-      await expect(daemon.admin()).rejects.toMatchObject({ kind: "malformed" });
+      await expect(patient.admin()).rejects.toMatchObject({ kind: "malformed" });
     }
     bench.far.intercept = undefined;
-    const patient = new MyceliumDaemon({ api: bench.far.api });
     await expect(patient.admin(AbortSignal.abort())).rejects.toMatchObject({ kind: "stopped" });
     await bench.far.stop();
     // Kept-alive connections break first.

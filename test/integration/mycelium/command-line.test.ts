@@ -241,14 +241,14 @@ describe("the budget for what nobody signed", () => {
       Array.from({ length: 60 }, async (_, id) => {
         const payload = padPayload(Buffer.from(JSON.stringify({ jsonrpc: "2.0", id, method: "whoami" })));
         const to = { pk: far?.publicKey ?? "" };
-        return daemon.push({ to, topic: "supervisor.rpc", payload, replyTimeoutSeconds: 20 });
+        return daemon.push({ to, topic: "supervisor.rpc", payload, replyTimeoutSeconds: 60 });
       }),
     );
 
     expect(replies.filter((reply) => reply !== undefined)).toHaveLength(60);
     expect(await system.json(["peers"])).toMatchObject({ 0: { calls: 60, refused: 0 } });
     await nodes.close();
-  });
+  }, 90_000);
 });
 
 /** What the doctor says about a daemon. */

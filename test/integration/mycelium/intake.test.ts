@@ -6,11 +6,17 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
+import { addressOf, formatAddress } from "../../../transports/mycelium/address.ts";
+import { AnswerCache } from "../../../transports/mycelium/answer-cache.ts";
 import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
+import { InFlightNotes } from "../../../transports/mycelium/in-flight-notes.ts";
+import { Intake } from "../../../transports/mycelium/intake.ts";
 import { padPayload } from "../../../transports/mycelium/padding.ts";
+import { Peers } from "../../../transports/mycelium/peers.ts";
+import { ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
 import type { SimulatedDaemon } from "../../support/mycelium-daemon.ts";
-import { aCall, aGate, until } from "../../support/mycelium-harness.ts";
-import { type Bench, Benches } from "../../support/mycelium-setup.ts";
+import { StubHandler, aCall, aGate, captureLog, until, within } from "../../support/mycelium-harness.ts";
+import { type Bench, Benches, unlimited } from "../../support/mycelium-setup.ts";
 
 const TOPIC = "supervisor.rpc";
 const benches = new Benches();
@@ -103,7 +109,7 @@ describe("a repeat", () => {
     };
     await bench.listen({ detachAfterMs: 10 });
 
-    const asked = Array.from({ length: 20 }, () => ask(bench, aCall("1").text, { seconds: 2 }));
+    const asked = Array.from({ length: 20 }, () => ask(bench, aCall("1").text, { seconds: 6 }));
     await until(() => bench.near.sent.length === 20 && bench.far.inbox.length === 0);
     await until(
       () => bench.far.requests.filter((line) => line.startsWith("GET") && !line.includes("peek")).length >= 20,
@@ -168,6 +174,44 @@ describe("a call that takes long", () => {
   });
 });
 
+describe("calls that take long", () => {
+  test("are refused beyond so many of all nodes together", async () => {
+    const handler = new StubHandler();
+    const gate = aGate();
+    handler.respond = async () => gate.opened;
+    const { log } = captureLog();
+    const sent = new Map<string, string>();
+    const send = async (id: string, _node: string, bytes: Uint8Array): Promise<void> =>
+      void sent.set(id, Buffer.from(bytes).toString());
+    const governor = unlimited();
+    const replies = new ReplyQueue({
+      send,
+      governor,
+      log,
+      now: () => performance.now(),
+      unauthenticatedPerSecond: 1e6,
+    });
+    const parts = { handler, replies, log, cache: new AnswerCache(), notes: new InFlightNotes(undefined) };
+    const waits = { maxWaitMs: 1000, detachAfterMs: 5, detachSoonerMs: 1, maxDetachedPerNode: 2 };
+    const limits = { ...waits, maxMessageBytes: 1000, maxDetached: 4 };
+    const intake = new Intake({ ...parts, peers: new Peers(Date.now), limits });
+
+    for (let index = 0; index < 6; index += 1) {
+      const srcPk = String(index).repeat(64);
+      const payload = Buffer.from(aCall(`${index}`).text);
+      const srcIp = formatAddress(addressOf(srcPk));
+      await intake.receive({ id: String(index).repeat(16), srcPk, srcIp, payload });
+    }
+    await until(() => sent.size === 2);
+
+    expect([...sent.values()].every((text) => text.includes("-32029"))).toBe(true);
+    expect([...sent.keys()]).toEqual(["4".repeat(16), "5".repeat(16)]);
+    gate.open();
+    await intake.close(within(1000));
+    await until(() => sent.size === 6);
+  });
+});
+
 describe("what is not an honest request", () => {
   test("is dropped where key and address do not belong together", async () => {
     const bench = await benches.create();
@@ -228,10 +272,16 @@ describe("what is not an honest request", () => {
   });
 
   test("is not answered twice when a relay plays it again", async () => {
-    const bench = await benches.create({ link: { duplication: 1 } });
+    const bench = await benches.create();
     await bench.listen();
-
     await ask(bench, aCall("1").text);
+    await until(() => bench.far.inbox.length === 0);
+    const [id = ""] = bench.near.sent;
+    const sender = { srcIp: bench.near.address, srcPk: bench.near.publicKey };
+    const receiver = { dstIp: bench.far.address, dstPk: bench.far.publicKey };
+    const payload = Buffer.from(aCall("1").text);
+
+    bench.far.accept({ ...sender, ...receiver, id, isReply: false, topic: Buffer.from(TOPIC), payload });
     await until(() => bench.lines.join("").includes("it was answered before"));
 
     expect(bench.handler.handled).toHaveLength(1);
@@ -248,9 +298,13 @@ describe("what is not an honest request", () => {
 
     expect(await ask(bench, aCall("1").text)).toContain('"1"');
     const answered = (await Promise.all(flood)).filter((text) => text !== undefined).length;
-    expect(answered).toBeGreaterThan(0);
-    expect(answered).toBeLessThan(30);
-    expect(listener.peersSeen()).toMatchObject([{ calls: 61, refused: 60 - answered }]);
+    const [seen] = listener.peersSeen();
+    const refused = seen?.refused ?? 0;
+    // Ten at once and two a second; a reply may miss its caller where the machine is slow.
+    expect(seen?.calls).toBe(61);
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThanOrEqual(50);
+    expect(answered).toBeLessThanOrEqual(60 - refused);
   });
 
   test("can not stop the loop, not even by a handler that breaks its promises", async () => {

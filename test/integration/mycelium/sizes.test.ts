@@ -51,7 +51,7 @@ async function echoAll(bench: Bench, wanted: readonly number[]): Promise<number[
 }
 
 describe("payloads", () => {
-  test("of each size up to 5,000 arrive and come back", { timeout: isSoak ? 300_000 : 20_000 }, async () => {
+  test("of each size up to 5,000 arrive and come back", { timeout: isSoak ? 300_000 : 90_000 }, async () => {
     const bench = await benches.create();
 
     const arrived = await echoAll(bench, sizes());
@@ -59,7 +59,7 @@ describe("payloads", () => {
     expect(arrived.toSorted((one, other) => one - other)).toEqual(sizes());
   });
 
-  test("of random sizes up to a megabyte arrive and come back", { timeout: isSoak ? 300_000 : 20_000 }, async () => {
+  test("of random sizes up to a megabyte arrive and come back", { timeout: isSoak ? 300_000 : 90_000 }, async () => {
     const bench = await benches.create({ seed: 42 });
     const wanted = randomSizes(bench);
 
