@@ -17,7 +17,8 @@ export interface Breakage {
   readonly found: readonly string[];
 }
 
-export const PYTHON = fileURLToPath(new URL("python", import.meta.url));
+/** The runner that is copied and broken. */
+export const RUNNER_DIRECTORY = fileURLToPath(new URL("python", import.meta.url));
 
 const change = (file: string, what: string, by: string): Change => ({ file, what, by });
 /** As a function's first statement. */
@@ -295,7 +296,7 @@ export const BREAKAGES: readonly Breakage[] = [
 
 /** A copy of the Python runner with the changes made. @throws Error when one finds nothing to change */
 export async function breakRunner({ name, changes }: Breakage, directory: string): Promise<string> {
-  await cp(PYTHON, directory, { recursive: true });
+  await cp(RUNNER_DIRECTORY, directory, { recursive: true });
   for (const { file, what, by } of changes) {
     const path = join(directory, file);
     const before = await readFile(path, "utf8");
