@@ -17,7 +17,8 @@ export interface Breakage {
   readonly found: readonly string[];
 }
 
-export const PYTHON = fileURLToPath(new URL("python", import.meta.url));
+/** The runner that is copied and broken. */
+export const RUNNER_DIRECTORY = fileURLToPath(new URL("python", import.meta.url));
 
 const change = (file: string, what: string, by: string): Change => ({ file, what, by });
 /** As a function's first statement. */
@@ -186,7 +187,11 @@ export const BREAKAGES: readonly Breakage[] = [
   },
   {
     name: "shares its name",
-    changes: [change("runner.py", 'if answer[0] == "attached":', 'if answer[0] in ("attached", "taken"):')],
+    changes: [
+      change("runner.py", 'if answer[0] == "attached":', 'if answer[0] in ("attached", "taken"):'),
+      // Else its first heartbeat tells it, sooner or later than it claims.
+      begin("runner.py", "    def reattach(self):", "return"),
+    ],
     found: ["one-process-a-name"],
   },
   {
@@ -295,7 +300,7 @@ export const BREAKAGES: readonly Breakage[] = [
 
 /** A copy of the Python runner with the changes made. @throws Error when one finds nothing to change */
 export async function breakRunner({ name, changes }: Breakage, directory: string): Promise<string> {
-  await cp(PYTHON, directory, { recursive: true });
+  await cp(RUNNER_DIRECTORY, directory, { recursive: true });
   for (const { file, what, by } of changes) {
     const path = join(directory, file);
     const before = await readFile(path, "utf8");

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { BREAKAGES, breakRunner, PYTHON } from "./breakages.ts";
+import { isHere, PYTHON, PYTHON_RUNNER } from "../support/machine.ts";
+import { BREAKAGES, breakRunner, RUNNER_DIRECTORY } from "./breakages.ts";
 import { CHECKS } from "./checks.ts";
 import { type ConformanceOptions, runConformance } from "./conformance.ts";
-import { findPython, PYTHON_FIX } from "./python.ts";
 import { DEFAULT_LEASE_MS } from "./site.ts";
 
 const REFERENCE = fileURLToPath(new URL("reference.sh", import.meta.url));
@@ -17,9 +17,6 @@ const REFERENCE = fileURLToPath(new URL("reference.sh", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("../../dist/bin/supervisor.js", import.meta.url));
 const LIMIT_MS = 240_000;
 
-const python = findPython();
-if (python === undefined && process.env["CONFORMANCE_PYTHON"] === "required") throw new Error(PYTHON_FIX);
-const withPython = python === undefined ? describe.skip : describe;
 let directory = "";
 
 beforeAll(async () => {
@@ -39,7 +36,7 @@ async function faults(
 
 function runPython(script: string): readonly string[] {
   // No byte code is left in the checkout.
-  return [python ?? "", "-B", script];
+  return [PYTHON, "-B", script];
 }
 
 describe("The table of checks", () => {
@@ -84,12 +81,11 @@ describe("The kit", () => {
   });
 });
 
-/** Skipped where no Python with the packages is here and none can be made; .ci/run installs it, and demands it. */
-withPython(`The kit and Python (${python ?? PYTHON_FIX})`, () => {
+describe.skipIf(!isHere(PYTHON_RUNNER))("The kit and the runner in Python", () => {
   test.concurrent(
     "passes the runner in Python",
     async () => {
-      expect(await faults({ command: runPython(join(PYTHON, "runner.py")) })).toEqual([]);
+      expect(await faults({ command: runPython(join(RUNNER_DIRECTORY, "runner.py")) })).toEqual([]);
     },
     LIMIT_MS,
   );

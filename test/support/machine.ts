@@ -20,6 +20,11 @@ export const PYTHON_WEBSOCKETS: MachineTool = {
   probe: [PYTHON, "-c", "import websockets"],
   packages: ["python3-websockets"],
 };
+/** What the runner in test/conformance/python stands on. */
+export const PYTHON_RUNNER: MachineTool = {
+  probe: [PYTHON, "-c", "import cryptography, redis"],
+  packages: ["python3-redis", "python3-cryptography"],
+};
 
 /**
  * Is it there? Where it is not, its tests are skipped with a word on standard error.
