@@ -29,19 +29,15 @@ export function idleness(
   served: readonly Served[],
   { runners, slots }: { readonly runners: readonly string[]; readonly slots: number },
 ): Idleness {
-  const crew = new Map(runners.map((name) => [name, { running: 0, satMs: 0, longestMs: 0, freeMs: 0 }]));
+  const crew = new Map(runners.map((name) => [name, { slots, running: 0, satMs: 0, longestMs: 0, freeMs: 0 }]));
   let [waiting, waitedMs, before] = [0, 0, 0];
   for (const { atMs, ...change } of changesOf(served)) {
     const ms = atMs - before;
     before = atMs;
     if (ms > 0) {
-      if (waiting > 0) waitedMs += ms;
-      for (const member of crew.values()) {
-        const sits = waiting > 0 && member.running === 0;
-        member.satMs = sits ? member.satMs + ms : 0;
-        member.longestMs = Math.max(member.longestMs, member.satMs);
-        if (waiting > 0) member.freeMs += (slots - member.running) * ms;
-      }
+      const stoodMs = waiting > 0 ? ms : 0;
+      waitedMs += stoodMs;
+      for (const member of crew.values()) pass(member, stoodMs);
     }
     waiting += change.waiting;
     const member = crew.get(change.runner);
@@ -53,6 +49,22 @@ export function idleness(
     longestMs: Math.max(0, ...all.map((member) => member.longestMs)),
     share: waitedMs === 0 ? 0 : freeMs / (waitedMs * slots * all.length),
   };
+}
+
+interface Member {
+  readonly slots: number;
+  running: number;
+  /** Without a job until now, and at the most. */
+  satMs: number;
+  longestMs: number;
+  freeMs: number;
+}
+
+/** Time goes by, in which jobs waited for so long: all of it or none. */
+function pass(member: Member, stoodMs: number): void {
+  member.satMs = stoodMs > 0 && member.running === 0 ? member.satMs + stoodMs : 0;
+  member.longestMs = Math.max(member.longestMs, member.satMs);
+  member.freeMs += (member.slots - member.running) * stoodMs;
 }
 
 /** In their order; within a millisecond a slot is left before it is taken. */

@@ -137,10 +137,8 @@ async function runBenches(names: readonly string[], values: Values): Promise<num
     const figures = await BENCHES[name]?.(options);
     if (figures === undefined) continue;
     all.push(figures);
-    for (const comparison of figures.comparisons) say(comparisonText(comparison));
-    if (figures.bounds !== undefined) say(`${name}\n${figures.bounds.map(boundText).join("")}\n`);
-    for (const reason of figures.notMeasured) say(`${reason}\n`);
-    if (values.check || STRICT.has(name)) isFailure ||= isShort(figures);
+    say(figuresText(name, figures));
+    isFailure ||= (values.check || STRICT.has(name)) && isShort(figures);
   }
   const comparisons = all.flatMap((figures) => figures.comparisons);
   const bounds = all.flatMap((figures) => figures.bounds ?? []);
@@ -148,6 +146,11 @@ async function runBenches(names: readonly string[], values: Values): Promise<num
   const result = { machine, options, comparisons, bounds, notMeasured };
   if (values.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   return isFailure ? 1 : 0;
+}
+
+function figuresText(name: string, { comparisons, bounds, notMeasured }: Figures): string {
+  const own = bounds === undefined ? "" : `${name}\n${bounds.map(boundText).join("")}\n`;
+  return [...comparisons.map(comparisonText), own, ...notMeasured.map((reason) => `${reason}\n`)].join("");
 }
 
 function isShort({ comparisons, bounds = [] }: Figures): boolean {

@@ -116,15 +116,24 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 
 /** The load to its end, unless it comes to a stand. */
 async function carry({ options, history, load, givenUp, tell }: Run): Promise<void> {
+  // Building and starting the system took its own time.
+  const beganMs = Date.now();
   const watch = setInterval(() => {
     tell();
-    if (Date.now() - history.lastEndMs > options.patienceMs) givenUp.abort(new Error("no job ends any more"));
+    const quietMs = Date.now() - Math.max(beganMs, history.lastEndMs);
+    if (quietMs > options.patienceMs) givenUp.abort(new Error(standText(options, load, history)));
   }, 1000);
   try {
     await load.run();
   } finally {
     clearInterval(watch);
   }
+}
+
+/** How far a run came that goes no further. */
+function standText({ jobs, faults, patienceMs }: ChaosOptions, load: Load, history: History): string {
+  const sent = `${load.jobs.size} of ${jobs} jobs sent, ${history.ends.length} ended`;
+  return `no job ended for ${patienceMs} ms; ${sent}, ${history.faults.length} of ${faults} faults mended`;
 }
 
 /** Each fault at its moment, side by side but for those that hit the same process; resolves when all is mended. */
@@ -158,7 +167,7 @@ async function strike({ history, tell }: Run, fault: PlannedFault["fault"], sign
 }
 
 /** Runners end in order first, so that whatever they still had to say is said. */
-async function look({ system, load, lines, history }: Run): Promise<Evidence> {
+async function look({ system, load, lines, history, givenUp }: Run): Promise<Evidence> {
   const { runners, redis, executions } = system;
   await Promise.all(runners.map(async (runner) => runner.stop()));
   const evidence = {
@@ -170,6 +179,7 @@ async function look({ system, load, lines, history }: Run): Promise<Evidence> {
     acceptances: acceptancesOf(runners),
     finals: await readFinals(load.jobs.keys(), lines),
     ...(await lookInside(redis)),
+    ...(givenUp.signal.aborted ? { givenUp: errorText(givenUp.signal.reason) } : {}),
   };
   for (const execution of evidence.executions) history.note("execution", execution);
   for (const acceptance of evidence.acceptances) history.note("accepted", acceptance);

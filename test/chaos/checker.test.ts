@@ -17,6 +17,7 @@ interface Tale {
   readonly final?: Partial<Final> | "none";
   readonly admissions?: number;
   readonly contradictions?: readonly string[];
+  readonly givenUp?: string;
 }
 
 const GOOD_CALL: Call = { job: ID, to: "supervisor-1", startMs: 1000, endMs: 1100, outcome: "new" };
@@ -49,6 +50,7 @@ function anEvidence(tale: Tale = {}): Evidence {
     faults: [{ name: "redis killed", startMs: 1200, endMs: 1500 }],
     admissions: tale.admissions ?? (final === undefined ? 0 : 1),
     contradictions,
+    ...(tale.givenUp === undefined ? {} : { givenUp: tale.givenUp }),
   };
 }
 
@@ -133,6 +135,11 @@ describe("check", () => {
     ],
     ["a count that does not agree", { admissions: 2 }, "I3 the store counted 2 admissions, and holds 1 jobs"],
     ["a database that contradicts itself", { contradictions: ["leases: x is missing"] }, "I3 leases: x is missing"],
+    [
+      "a run that came to a stand before its jobs were acknowledged",
+      { calls: [{ outcome: "unknown" }], executions: [], acceptances: [], final: "none", givenUp: "no job ends" },
+      "I1 given up: no job ends",
+    ],
     ["a refusal", { calls: [{ outcome: "refused", detail: "Forbidden" }, {}] }, "I5 refused: Forbidden"],
     [
       "an admission behind a no",

@@ -184,9 +184,10 @@ function recovery({ calls, final }: Story, lastFaultMs: number, bounds: Bounds):
   return [["I6", `ended ${tookMs} ms after the last fault or its admission, ${bounds.recoveryMs} ms are allowed`]];
 }
 
-function totals({ finals, admissions, contradictions }: Evidence): readonly Violation[] {
+function totals({ finals, admissions, contradictions, givenUp }: Evidence): readonly Violation[] {
   const present = [...finals.values()].filter((final) => final !== undefined).length;
-  const found = contradictions.map((text) => ({ invariant: "I3" as const, text }));
+  const found: Violation[] = contradictions.map((text) => ({ invariant: "I3", text }));
+  if (givenUp !== undefined) found.push({ invariant: "I1", text: `given up: ${givenUp}` });
   if (present === admissions) return found;
   return [...found, { invariant: "I3", text: `the store counted ${admissions} admissions, and holds ${present} jobs` }];
 }

@@ -75,6 +75,8 @@ export interface Evidence {
   readonly faults: readonly FaultRecord[];
   /** Admissions that the store has counted. */
   readonly admissions: number;
+  /** Why the run came to a stand before all was sent and ended, where it did. */
+  readonly givenUp?: string;
   /** Where the database contradicts itself, in words. */
   readonly contradictions: readonly string[];
 }

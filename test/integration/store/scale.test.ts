@@ -22,11 +22,11 @@ async function commandsOf(
   await client.config("RESETSTAT");
   await work();
   const stats = await client.info("commandstats");
-  const counts = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gmu)].map(([, name = "", calls]) => [
-    name,
-    Number(calls),
-  ]);
-  return Object.fromEntries(counts.filter(([name]) => !/^(?:config|info|ping|evalsha|eval)/u.test(String(name))));
+  const counts: Record<string, number> = {};
+  for (const [, name = "", calls] of stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gmu)) {
+    if (!/^(?:config|info|ping|eval)/u.test(name)) counts[name] = Number(calls);
+  }
+  return counts;
 }
 
 describe("A page of an owner's jobs", () => {
