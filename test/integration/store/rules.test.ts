@@ -1,6 +1,6 @@
 /**
- * Every test that guards a rule for Redis fails once its rule is taken out of a copy of the checkout. RULES=5,9 looks at
- * those rules alone.
+ * Every test that guards a rule for Redis fails once its rule is taken out of a copy of the checkout. The first of each
+ * rule is tried; RULES=5,9 tries all of those rules, RULES=all every one.
  */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,8 +11,13 @@ import { copyCheckout } from "../../support/checkout.ts";
 import { runProcess } from "../../support/process.ts";
 import { CLIENT_RULES, type Guarded, RULES } from "./rules.ts";
 
-const WANTED = (process.env["RULES"] ?? "").split(",").filter(Boolean).map(Number);
-const GUARDED = [...RULES, ...CLIENT_RULES].filter(({ rule }) => WANTED.length === 0 || WANTED.includes(rule));
+const ALL = [...RULES, ...CLIENT_RULES];
+const WANTED = (process.env["RULES"] ?? "").split(",");
+const GUARDED = ALL.filter(({ rule }, index) =>
+  process.env["RULES"] === undefined
+    ? ALL.findIndex((other) => other.rule === rule) === index
+    : WANTED.includes("all") || WANTED.includes(String(rule)),
+);
 
 let copy = "";
 beforeAll(async () => {
@@ -23,7 +28,7 @@ afterAll(async () => {
 });
 
 /** Titles of tests, of those with the wanted title, that failed by what they expect. */
-async function failures({ file, title, without }: Guarded): Promise<readonly string[]> {
+async function failures({ file, title, without, patienceMs = 60_000 }: Guarded): Promise<readonly string[]> {
   const originals = new Map<string, string>();
   for (const { file: changed, what, by } of without) {
     const path = join(copy, changed);
@@ -34,16 +39,23 @@ async function failures({ file, title, without }: Guarded): Promise<readonly str
   }
   const report = join(copy, "report.json");
   const pattern = title.replaceAll(/[^\w ]/gu, ".");
-  const words = ["--config", join(copy, "test/vitest.config.ts"), `test/${file}`, "-t", pattern, "--reporter=json"];
+  const words = [
+    "--config",
+    join(copy, "test/vitest.config.ts"),
+    `test/${file}`,
+    "-t",
+    pattern,
+    "--reporter=json",
+    `--testTimeout=${patienceMs}`,
+  ];
   try {
     const vitest = join(copy, "node_modules/vitest/vitest.mjs");
     const ran = await runProcess([process.execPath, vitest, "run", ...words, `--outputFile=${report}`], {
       cwd: copy,
       env: { PATH: process.env["PATH"], HOME: process.env["HOME"] },
     });
-    const results: Report = JSON.parse(await readFile(report, "utf8").catch(() => `{"testResults":[]}`));
-    const tests = results.testResults.flatMap(({ assertionResults }) => assertionResults);
-    const found = tests.filter((one) => one.title.startsWith(title) && one.status !== "skipped");
+    const results: unknown = JSON.parse(await readFile(report, "utf8").catch(() => "[]"));
+    const found = outcomesIn(results).filter((one) => one.title.startsWith(title) && one.status !== "skipped");
     if (found.length === 0) throw new Error(`There is no test "${title}" in ${file}:\n${ran.stdout}${ran.stderr}`);
     return found.filter(({ status }) => status === "failed").map((one) => one.title);
   } finally {
@@ -52,10 +64,12 @@ async function failures({ file, title, without }: Guarded): Promise<readonly str
   }
 }
 
-interface Report {
-  readonly testResults: readonly {
-    readonly assertionResults: readonly { readonly title: string; readonly status: string }[];
-  }[];
+/** Everything in vitest's report that has a title and a status. */
+function outcomesIn(value: unknown): readonly { readonly title: string; readonly status: string }[] {
+  if (typeof value !== "object" || value === null) return [];
+  const { title, status }: { title?: unknown; status?: unknown } = value;
+  const own = typeof title === "string" && typeof status === "string" ? [{ title, status }] : [];
+  return [...own, ...Object.values(value).flatMap(outcomesIn)];
 }
 
 test("Each of the eleven rules is guarded", () => {
