@@ -62,3 +62,15 @@ export function explainJobRefusal(error: unknown, runner: string): unknown {
       : "Let others sign: supervisor submit --sign-only --out FILE, then supervisor cosign FILE, then supervisor submit --signed FILE.";
   return new RefusedError(refusalText(error, hint), { cause: error });
 }
+
+/** A runner is not removed: says how many jobs wait for it alone, and what becomes of them either way. */
+export function explainRemovalRefusal(error: unknown, runner: string): unknown {
+  if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) return error;
+  const { waiting }: { readonly waiting?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
+  const jobs = waiting === 1 ? "1 job waits" : `${String(waiting)} jobs wait`;
+  return new RefusedError(
+    `${jobs} that only ${runner} could take. Start it and let it take them, or cancel them with it: ` +
+      `supervisor runner remove ${runner} --force`,
+    { cause: error },
+  );
+}

@@ -4,13 +4,14 @@ import { isTerminal } from "../src/jobs/job.ts";
 import type { JobSummary, JobView } from "../src/rpc/schema.ts";
 import type { CommandInput } from "./command.ts";
 import { type CommandConnection, withConnection } from "./connection.ts";
-import { goesOn, jobLine, printLogEntry } from "./job-output.ts";
+import { goesOn, jobLine, LogPrinter } from "./job-output.ts";
 import { pinnedRunnerKeys } from "./pinned-runners.ts";
 import { printData, styled, type Terminal } from "./terminal.ts";
 
 /** A job that is waited for, and how much of its log was shown. */
 interface Waited {
   readonly id: string;
+  readonly printer: LogPrinter;
   shown: number;
 }
 
@@ -20,7 +21,7 @@ interface Waited {
  */
 export async function waitForEnd(input: CommandInput, connection: CommandConnection, id: string): Promise<number> {
   const { terminal } = input;
-  const waited = { id, shown: 0 };
+  const waited = { id, printer: new LogPrinter(terminal, false), shown: 0 };
   const code = await watch(input, connection, waited);
   if (code !== undefined) return code;
   if (await wantsCancel(terminal)) {
@@ -74,7 +75,7 @@ async function printLogs({ client }: CommandConnection, waited: Waited, terminal
   const options = { from: waited.shown, follow: true, signal: terminal.stop };
   for await (const entry of followLogs(client, waited.id, options)) {
     waited.shown += 1;
-    printLogEntry(terminal, entry, false);
+    waited.printer.print(entry);
   }
 }
 

@@ -24,13 +24,34 @@ export function goesOn(id: string): string {
   return `The job goes on without us. Look: supervisor job get ${id}; stop it: supervisor job cancel ${id}`;
 }
 
-/** A log entry where the job wrote it: stdout on ours, stderr on ours, what the runner says dimmed on stderr. */
-export function printLogEntry(terminal: Terminal, entry: LogEntry, isJson: boolean): void {
-  if (isJson) {
-    terminal.out(`${JSON.stringify(entry)}\n`);
-    return;
+/**
+ * Prints log entries where the job wrote them: stdout on ours, stderr on ours. What is not the job's own stands in brackets
+ * on stderr: what the runner says, and which attempt the lines are of that follow, from the second on.
+ */
+export class LogPrinter {
+  readonly #terminal: Terminal;
+  readonly #isJson: boolean;
+  #attempt = 1;
+
+  constructor(terminal: Terminal, isJson: boolean) {
+    this.#terminal = terminal;
+    this.#isJson = isJson;
   }
-  const text = entry.text ?? `base64:${entry.base64 ?? ""}`;
-  if (entry.stream === "stdout") terminal.out(`${text}\n`);
-  else terminal.err(`${entry.stream === "system" ? styled(terminal, "dim", `[${text}]`) : text}\n`);
+
+  print(entry: LogEntry): void {
+    if (this.#isJson) {
+      this.#terminal.out(`${JSON.stringify(entry)}\n`);
+      return;
+    }
+    if (entry.attempt !== this.#attempt) this.#note(`attempt ${entry.attempt}`);
+    this.#attempt = entry.attempt;
+    const text = entry.text ?? `base64:${entry.base64 ?? ""}`;
+    if (entry.stream === "stdout") this.#terminal.out(`${text}\n`);
+    else if (entry.stream === "stderr") this.#terminal.err(`${text}\n`);
+    else this.#note(text);
+  }
+
+  #note(text: string): void {
+    this.#terminal.err(`${styled(this.#terminal, "dim", `[${text}]`)}\n`);
+  }
 }

@@ -4,7 +4,7 @@ import { isTerminal } from "../../src/jobs/job.ts";
 import { JOB_STATES, type JobState, type JobSummary, type JobView } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, UsageError } from "../command.ts";
 import { CONNECTION_OPTIONS, withConnection } from "../connection.ts";
-import { checkedId, goesOn, jobLine, printLogEntry } from "../job-output.ts";
+import { checkedId, goesOn, jobLine, LogPrinter } from "../job-output.ts";
 import { clockTime, printData, table } from "../terminal.ts";
 
 function idOf({ positionals }: CommandInput): string {
@@ -137,10 +137,11 @@ export const jobLogs: Command = {
     const isJson = flags.has("json");
     const id = idOf(input);
     const from = flags.integer("from", [0, Number.MAX_SAFE_INTEGER]) ?? 0;
+    const printer = new LogPrinter(terminal, isJson);
     return withConnection(input, async ({ client }) => {
       const options = { from, follow: flags.has("follow"), signal: terminal.stop };
       for await (const entry of followLogs(client, id, options)) {
-        printLogEntry(terminal, entry, isJson);
+        printer.print(entry);
       }
       return 0;
     });

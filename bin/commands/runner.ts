@@ -4,6 +4,7 @@ import { createSigner, signDocument } from "../../src/auth/signature.ts";
 import type { RunnerDocument, RunnerView } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, type Option, UsageError } from "../command.ts";
 import { type CommandConnection, CONNECTION_OPTIONS, withConnection } from "../connection.ts";
+import { explainRemovalRefusal } from "../hints.ts";
 import { clockTime, printData, table } from "../terminal.ts";
 
 /** How long a registration may be presented, in seconds; the enrolment lasts until removal. */
@@ -92,9 +93,13 @@ export const removeRunner: Command = {
   async run(input) {
     const { flags, terminal } = input;
     const name = runnerNameOf(input);
-    const removed = await withConnection(input, async ({ client }) =>
-      client.call("remove_runner", { name, ...(flags.has("force") ? { force: true } : {}) }),
-    );
+    const removed = await withConnection(input, async ({ client }) => {
+      try {
+        return await client.call("remove_runner", { name, ...(flags.has("force") ? { force: true } : {}) });
+      } catch (error) {
+        throw explainRemovalRefusal(error, name);
+      }
+    });
     printData(terminal, removed, {
       isJson: flags.has("json"),
       lines: () => [`removed ${removed.name}, ${removed.cancelled} jobs cancelled`],
@@ -132,6 +137,7 @@ function runnerLines(runner: RunnerView): readonly string[] {
   return [
     `name       ${runner.name}`,
     `state      ${runner.state}`,
+    `version    ${runner.version ?? "-"}`,
     `key        ${runner.key}`,
     `groups     ${runner.groups.join(", ") || "-"}`,
     `executors  ${runner.executors.join(", ") || "-"}`,

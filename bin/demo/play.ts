@@ -2,7 +2,7 @@
 import { buildJob, followLogs, followStates, type LogEntry, signJob, verifyReceipt } from "../../src/client/index.ts";
 import type { RunnerView } from "../../src/rpc/schema.ts";
 import { type CommandConnection, connected } from "../connection.ts";
-import { jobLine, printLogEntry } from "../job-output.ts";
+import { jobLine, LogPrinter } from "../job-output.ts";
 import { styled } from "../terminal.ts";
 import { packageDirectory } from "../version.ts";
 import type { Child } from "./child.ts";
@@ -68,12 +68,13 @@ async function runJob(connection: CommandConnection, stage: Stage, runnerKey: st
 async function watchJob({ client }: CommandConnection, stage: Stage, id: string): Promise<readonly LogEntry[]> {
   const { signal, terminal } = stage;
   const entries: LogEntry[] = [];
+  const printer = new LogPrinter(terminal, false);
   const states = (async () => {
     for await (const state of followStates(client, id, { signal })) stage.step(jobLine(state));
   })();
   for await (const entry of followLogs(client, id, { from: 0, follow: true, signal })) {
     entries.push(entry);
-    printLogEntry(terminal, entry, false);
+    printer.print(entry);
   }
   await states;
   if (signal.aborted) {

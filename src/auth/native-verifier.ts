@@ -67,7 +67,12 @@ class NativeVerifier implements Verifier {
     if (this.#inFlight + count <= this.#maxInFlight) return;
     throw new SupervisorError("tooMany", {
       message: "Too many signatures to check at this moment",
-      data: { limit: this.#maxInFlight, retry_after_ms: RETRY_AFTER_MS },
+      data: {
+        limit: "max_verifications",
+        allowed: this.#maxInFlight,
+        present: this.#inFlight,
+        retry_after_ms: RETRY_AFTER_MS,
+      },
     });
   }
 

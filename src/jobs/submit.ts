@@ -119,8 +119,10 @@ function checkOrder(job: JobDocument): void {
 }
 
 function checkLifetime(job: JobDocument, { limits, now }: SubmitOptions): void {
-  if (job.expires_at - job.created_at > limits.maxLifetimeSeconds) {
-    const data = { now: Math.floor(now() / 1000), max_lifetime_seconds: limits.maxLifetimeSeconds };
+  const present = job.expires_at - job.created_at;
+  const allowed = limits.maxLifetimeSeconds;
+  if (present > allowed) {
+    const data = { now: Math.floor(now() / 1000), limit: "max_lifetime_seconds", allowed, present };
     throw new SupervisorError("stale", { data });
   }
 }
@@ -204,6 +206,8 @@ function outcomeOf(admitted: Admitted): Pick<Result<"create_job">, "state" | "du
     case "stale":
       throw new SupervisorError("stale", { data: { now: admitted.now } });
     case "queue_full":
-      throw new SupervisorError("tooMany", { data: { limit: admitted.limit, present: admitted.present } });
+      throw new SupervisorError("tooMany", {
+        data: { limit: admitted.limit, allowed: admitted.allowed, present: admitted.present },
+      });
   }
 }

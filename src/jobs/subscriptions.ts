@@ -58,7 +58,8 @@ export class Subscriptions {
     const { maxPerConnection } = this.#options;
     const followers = this.#followersOf(connection);
     if (followers.active.size >= maxPerConnection) {
-      throw new SupervisorError("tooMany", { data: { limit: "max_subscriptions", allowed: maxPerConnection } });
+      const data = { limit: "max_subscriptions", allowed: maxPerConnection, present: followers.active.size };
+      throw new SupervisorError("tooMany", { data });
     }
     const id = randomBytes(ID_BYTES).toString("hex");
     const controller = new AbortController();

@@ -32,7 +32,10 @@ export function errorText(id: RequestId, error: Pick<SupervisorError, "code" | "
   return `{"jsonrpc":"2.0","error":${JSON.stringify({ code, message, data })},"id":${JSON.stringify(id)}}`;
 }
 
-/** In place of an answer that the carrier does not take: of its size nothing but what is allowed. */
+/**
+ * In place of an answer that the carrier does not take. Its size is not told: the room for this text is set aside in each
+ * batch before any answer is known.
+ */
 export function tooLargeText(id: RequestId, maxBytes: number): string {
   return errorText(id, { ...ERRORS.tooLarge, data: { limit: "max_answer_bytes", allowed: maxBytes } });
 }

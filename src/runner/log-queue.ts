@@ -114,7 +114,7 @@ export class LogQueue {
       const text = logEntryText(entry);
       const size = Buffer.byteLength(text);
       if (this.#cut === undefined && this.#takenBytes + size > this.#options.maxLogBytes - RESERVED_BYTES) {
-        this.#cutHere();
+        this.#cutHere(`the limit of ${this.#options.maxLogBytes} bytes is reached`);
         continue;
       }
       this.#lines.shift();
@@ -132,18 +132,18 @@ export class LogQueue {
     if (this.#cut !== undefined) return false;
     this.#takenBytes -= batch.bytes;
     for (const entry of batch.entries) if (entry.stream !== "system") this.#gap.add(contentBytes(entry));
-    this.#cutHere();
+    this.#cutHere(`the supervisors' limit is reached, below this runner's own of ${this.#options.maxLogBytes} bytes`);
     return true;
   }
 
-  #cutHere(): void {
+  #cutHere(why: string): void {
     const cut = this.#gap;
     for (const line of this.#lines) if (line.stream !== "system") cut.add(line.bytes.length);
     this.#gap = new Tally();
     this.#cut = cut;
     this.#lines = [];
     this.#queuedBytes = 0;
-    this.#enqueue("system", Buffer.from(`log cut: the limit of ${this.#options.maxLogBytes} bytes is reached`));
+    this.#enqueue("system", Buffer.from(`log cut: ${why}`));
     // Counted when it was reached after the end: nothing else would say how much is missing.
     if (this.#hasEnded) {
       this.#hasEnded = false;

@@ -27,7 +27,7 @@ export async function readResultFile(path: string, maxBytes: number): Promise<Re
   try {
     const status = await file.stat();
     if (!status.isFile()) return { ok: false, reason: "the result is not a regular file that can be read" };
-    if (status.size > maxBytes) return tooLarge(maxBytes);
+    if (status.size > maxBytes) return tooLarge(maxBytes, `${status.size}`);
     return await readUpTo(file, maxBytes);
   } finally {
     await file.close();
@@ -41,13 +41,13 @@ async function readUpTo(file: FileHandle, maxBytes: number): Promise<ResultFile>
   for (;;) {
     const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
     length += bytesRead;
-    if (length > maxBytes) return tooLarge(maxBytes);
+    if (length > maxBytes) return tooLarge(maxBytes, `at least ${length}`);
     if (bytesRead === 0) return { ok: true, bytes: Uint8Array.from(buffer.subarray(0, length)) };
   }
 }
 
-function tooLarge(maxBytes: number): ResultFile {
-  return { ok: false, reason: `result too large: more than ${maxBytes} bytes` };
+function tooLarge(maxBytes: number, present: string): ResultFile {
+  return { ok: false, reason: `result too large: ${present} bytes, max_result_bytes is ${maxBytes}` };
 }
 
 /** The result as it is stored: text where the bytes are UTF-8, else base64; undefined where empty. */

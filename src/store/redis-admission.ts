@@ -7,6 +7,9 @@ import { asList, asNumber, asOneOf, asText } from "./reply.ts";
 import type { Admission, Admitted } from "./store.ts";
 
 const FULL = ["max_queue_jobs", "max_queue_bytes", "max_principal_jobs", "max_principal_bytes"] as const;
+
+/** Of each limit that waiting jobs have. */
+type Allowed = Readonly<Record<(typeof FULL)[number], number>>;
 const OUTCOMES = ["new", "duplicate", "conflict", "revoked", "unknown_runner", "stale", "queue_full"] as const;
 
 /**
@@ -16,7 +19,7 @@ const OUTCOMES = ["new", "duplicate", "conflict", "revoked", "unknown_runner", "
 export async function admit(access: RedisAccess, job: Admission, replicas: number): Promise<Admitted> {
   const { keys } = access;
   const shard = keys.shardOf(job.id);
-  const share = (limit: number): number => Math.ceil(limit / keys.shards);
+  const allowed = sharesOf(job.limits, keys.shards);
   const declared = [
     keys.job(job.id),
     keys.tomb(job.id),
@@ -40,8 +43,8 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
     job.expiresAt,
     job.notBefore ?? "",
     job.priority,
-    share(job.limits.maxQueueJobs),
-    share(job.limits.maxQueueBytes),
+    allowed.max_queue_jobs,
+    allowed.max_queue_bytes,
     job.limits.maxLifetimeSeconds,
     replicas > 0 ? "1" : "0",
     job.document,
@@ -55,14 +58,14 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
     job.timeoutSeconds,
     job.signers.join(" "),
     job.isFair ? "1" : "0",
-    share(job.limits.maxPrincipalJobs),
-    share(job.limits.maxPrincipalBytes),
+    allowed.max_principal_jobs,
+    allowed.max_principal_bytes,
     ...job.signers,
     ...(job.contextId === undefined ? [] : [job.contextId]),
   ];
-  if (replicas === 0) return parseAdmitted(await access.scripts.run("admit", declared, args));
+  if (replicas === 0) return parseAdmitted(await access.scripts.run("admit", declared, args), allowed);
   const { answer, acknowledged } = await access.scripts.runReplicated("admit", declared, { args, replicas });
-  const admitted = parseAdmitted(answer);
+  const admitted = parseAdmitted(answer, allowed);
   const isAcknowledgement = admitted.outcome === "new" || admitted.outcome === "duplicate";
   if (isAcknowledgement && acknowledged < replicas) {
     throw new SupervisorError("unavailable", {
@@ -73,7 +76,17 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
   return admitted;
 }
 
-function parseAdmitted(reply: unknown): Admitted {
+function sharesOf(limits: Admission["limits"], shards: number): Allowed {
+  const share = (limit: number): number => Math.ceil(limit / shards);
+  return {
+    max_queue_jobs: share(limits.maxQueueJobs),
+    max_queue_bytes: share(limits.maxQueueBytes),
+    max_principal_jobs: share(limits.maxPrincipalJobs),
+    max_principal_bytes: share(limits.maxPrincipalBytes),
+  };
+}
+
+function parseAdmitted(reply: unknown, allowed: Allowed): Admitted {
   const [word, first, second] = asList(reply);
   const outcome = asOneOf(word, OUTCOMES);
   switch (outcome) {
@@ -83,12 +96,10 @@ function parseAdmitted(reply: unknown): Admitted {
       return { outcome, state: asOneOf(first, [...JOB_STATES, "deleted"]) };
     case "stale":
       return { outcome, now: asNumber(first) };
-    case "queue_full":
-      return {
-        outcome,
-        limit: asOneOf(asText(first), FULL),
-        present: asNumber(second),
-      };
+    case "queue_full": {
+      const limit = asOneOf(asText(first), FULL);
+      return { outcome, limit, allowed: allowed[limit], present: asNumber(second) };
+    }
     case "conflict":
     case "revoked":
     case "unknown_runner":

@@ -48,6 +48,8 @@ export type Admitted =
   | {
       readonly outcome: "queue_full";
       readonly limit: "max_queue_jobs" | "max_queue_bytes" | "max_principal_jobs" | "max_principal_bytes";
+      /** What is allowed and what is there now; on a Cluster of a shard. */
+      readonly allowed: number;
       readonly present: number;
     };
 

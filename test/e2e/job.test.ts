@@ -2,8 +2,10 @@ import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 
+import { freePort } from "../../bin/demo/port.ts";
+import { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -126,6 +128,39 @@ describe("when something dies", () => {
 
     expect(view).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
   });
+
+  test.each([
+    ["http", "SIGKILL"],
+    ["ws", "SIGTERM"],
+  ] as const)(
+    "a log that is followed over %s goes on behind a %s of the supervisor",
+    { timeout: 180_000 },
+    async (scheme, signal) => {
+      await using system = await startSystem();
+      await system.startRunner("demo");
+      const [gate, last] = [aGate(system, "gate"), aGate(system, "last")];
+      const port = await freePort();
+      const words = ["--port", String(port)];
+      const first = await system.startSupervisor(words);
+      const payload = `echo one; ${gate.script}; echo two; ${last.script}; echo three`;
+      const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
+      const env = { SUPERVISOR_DATA_DIR: system.dataDirectory, SUPERVISOR_URL: `${scheme}://127.0.0.1:${port}` };
+      const following = new RunningProgram(["job", "logs", String(id), "--follow"], { env });
+      onTestFinished(async () => void (await following.stop("SIGKILL")));
+      await following.waitFor(/^one$/mu);
+
+      await first.program.stop(signal);
+      await gate.open();
+      await system.startSupervisor(words);
+      await following.waitFor(/^two$/mu);
+      await last.open();
+
+      await following.waitFor(/^three$/mu);
+      await waitUntil(() => !following.isUp);
+      expect(following.child.exitCode).toBe(0);
+      expect(following.output).toBe("one\ntwo\nthree\n");
+    },
+  );
 
   test("a supervisor stops on SIGTERM with exit code 0", async () => {
     await using system = await startSystem();

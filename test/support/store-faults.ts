@@ -1,5 +1,5 @@
 /** Reads the whole database and says where it contradicts itself: the checker behind every test of the store. */
-import type { Cluster, Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 
 import type { RedisKeys } from "../../src/store/redis-keys.ts";
 import { allKeys } from "./redis.ts";
@@ -24,37 +24,82 @@ interface Shard {
  * else writes.
  */
 export async function findFaults(client: Redis | Cluster, keys: RedisKeys): Promise<readonly string[]> {
-  const names = await allKeys(client);
-  const faults: string[] = [];
-  for (const shard of keys.allShards) {
-    const tag = `${keys.prefix}:{s${shard}}:`;
-    const found = await readShard(client, tag, names);
-    faults.push(...faultsOf(found).map((fault) => `shard ${shard}: ${fault}`));
-  }
-  const foreign = names.filter((name) => !/^[^{]+:\{s\d+\}:/u.test(name) && !name.endsWith(":meta"));
+  return faultsIn(await readDatabase(client), keys);
+}
+
+/** Every key with its type and content, flat as Redis answers it. */
+type Database = ReadonlyMap<string, { readonly type: string; readonly content: readonly string[] }>;
+
+/** The same of a database that was read before. */
+export function faultsIn(database: Database, keys: RedisKeys): readonly string[] {
+  const faults = keys.allShards.flatMap((shard) =>
+    faultsOf(toShard(database, `${keys.prefix}:{s${shard}}:`)).map((fault) => `shard ${shard}: ${fault}`),
+  );
+  const foreign = [...database.keys()].filter((name) => !/^[^{]+:\{s\d+\}:/u.test(name) && !name.endsWith(":meta"));
   return [...faults, ...foreign.map((name) => `unknown key ${name}`)];
 }
 
-async function readShard(client: Redis | Cluster, tag: string, all: readonly string[]): Promise<Shard> {
-  const names = all.filter((name) => name.startsWith(tag));
+/** One script on one server: after every step of a long sequence. */
+const READ = `
+local readers = { hash = { 'HGETALL' }, list = { 'LRANGE', 0, -1 }, zset = { 'ZRANGE', 0, -1, 'WITHSCORES' }, set = { 'SMEMBERS' } }
+local all = {}
+for _, name in ipairs(redis.call('KEYS', '*')) do
+  local type = redis.call('TYPE', name).ok
+  local reader = readers[type]
+  all[#all + 1] = { name, type, reader and redis.call(reader[1], name, unpack(reader, 2)) or {} }
+end
+return all`;
+
+export async function readDatabase(client: Redis | Cluster): Promise<Database> {
+  const entries: (readonly [string, string, readonly string[]])[] = [];
+  if (client instanceof Cluster) {
+    for (const name of await allKeys(client)) entries.push([name, ...(await readKey(client, name))]);
+  } else {
+    const answer: unknown = await client.eval(READ, 0);
+    for (const entry of listOf(answer)) {
+      const [name, type, content] = listOf(entry);
+      entries.push([String(name), String(type), listOf(content).map(String)]);
+    }
+  }
+  return new Map(entries.map(([name, type, content]) => [name, { type, content }] as const));
+}
+
+async function readKey(client: Cluster, name: string): Promise<[string, readonly string[]]> {
+  const type = await client.type(name);
+  if (type === "hash") return [type, Object.entries(await client.hgetall(name)).flat()];
+  if (type === "list") return [type, await client.lrange(name, 0, -1)];
+  if (type === "zset") return [type, (await client.zrange(name, "0", "-1", "WITHSCORES")).map(String)];
+  return [type, type === "set" ? await client.smembers(name) : []];
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function toShard(database: Database, tag: string): Shard {
   const hashes = new Map<string, Hash>();
   const sets = new Map<string, ReadonlyMap<string, number>>();
   const lists = new Map<string, readonly string[]>();
-  for (const name of names) {
+  const names: string[] = [];
+  for (const [name, { type, content }] of database) {
+    if (!name.startsWith(tag)) continue;
     const short = name.slice(tag.length);
-    const type = await client.type(name);
-    if (type === "hash") hashes.set(short, await client.hgetall(name));
-    if (type === "list") lists.set(short, await client.lrange(name, 0, -1));
-    if (type === "zset") sets.set(short, pairs(await client.zrange(name, "0", "-1", "WITHSCORES")));
-    if (type === "set") sets.set(short, new Map((await client.smembers(name)).map((member) => [member, 0] as const)));
+    names.push(short);
+    if (type === "hash") hashes.set(short, toHash(content));
+    if (type === "list") lists.set(short, content);
+    if (type === "zset") sets.set(short, new Map(pairs(content).map(([member, score]) => [member, Number(score)])));
+    if (type === "set") sets.set(short, new Map(content.map((member) => [member, 0])));
   }
-  return { names: names.map((name) => name.slice(tag.length)), hashes, sets, lists };
+  return { names, hashes, sets, lists };
 }
 
-function pairs(flat: readonly unknown[]): ReadonlyMap<string, number> {
-  return new Map(
-    flat.flatMap((member, at): [string, number][] => (at % 2 === 0 ? [[String(member), Number(flat[at + 1])]] : [])),
-  );
+/** A hash as HGETALL answers it. */
+export function toHash(flat: readonly string[]): Hash {
+  return Object.fromEntries(pairs(flat));
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return flat.flatMap((first, at): [string, string][] => (at % 2 === 0 ? [[first, flat[at + 1] ?? ""]] : []));
 }
 
 function faultsOf(shard: Shard): readonly string[] {

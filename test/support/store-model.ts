@@ -7,7 +7,7 @@ import type { JobState } from "../../src/rpc/schema.ts";
 import type { Finish, Lease } from "../../src/runner/source.ts";
 import type { RedisJobSource } from "../../src/store/redis-source.ts";
 import type { Admission, Store } from "../../src/store/store.ts";
-import { findFaults } from "./store-faults.ts";
+import { faultsIn, readDatabase, toHash } from "./store-faults.ts";
 import { anAdmission, aToken, type Fixture } from "./store.ts";
 
 interface ModelJob {
@@ -34,6 +34,9 @@ export class Model {
   readonly buried = new Map<string, Admission>();
   /** Every lease there ever was: stale ones must be refused for ever. */
   readonly leases: Lease[] = [];
+  /** After a jump of the clock nothing is reaped for one lease: leases that ran out meanwhile. */
+  readonly overdue = new Set<string>();
+  isOnHold = false;
 
   get ids(): readonly string[] {
     return [...this.jobs.keys(), ...this.buried.keys()];
@@ -51,6 +54,7 @@ export class Model {
   }
 
   leave(job: ModelJob, state: JobState, reason: string | undefined): void {
+    this.overdue.delete(job.admission.id);
     job.state = state;
     job.reason = reason;
     job.token = undefined;
@@ -61,8 +65,11 @@ export class Model {
 export interface Real {
   readonly fixture: Fixture;
   readonly store: Store;
-  readonly source: RedisJobSource;
+  /** Runners of one group. Whichever of them calls, a lease counts for itself. */
+  readonly sources: readonly RedisJobSource[];
   readonly inOrder: boolean;
+  /** The monotonic clock against which Redis' is judged goes so much further, in ms. */
+  readonly jump: (ms: number) => void;
 }
 
 type Command = AsyncCommand<Model, Real>;
@@ -73,7 +80,14 @@ function command(
   isPossible: (model: Model) => boolean,
   run: (model: Model, real: Real) => Promise<void>,
 ): Command {
-  return { check: (model) => isPossible(model), run, toString: () => name };
+  return {
+    check: (model) => isPossible(model),
+    async run(model, real) {
+      await run(model, real);
+      await expectSound(model, real);
+    },
+    toString: () => name,
+  };
 }
 
 function pick<Item>(items: readonly Item[], at: number): Item {
@@ -125,11 +139,13 @@ const admitAgain = record({ at: nat(), isOther: boolean() }).map(({ at, isOther 
   }),
 );
 
-const claim = record({ count: integer({ min: 1, max: 4 }), isRepeated: boolean() }).map(({ count, isRepeated }) =>
+const claim = record({ by: nat(), count: integer({ min: 1, max: 4 }), isRepeated: boolean() }).map((wanted) =>
   command(
-    `claim(${count}${isRepeated ? ", twice" : ""})`,
+    `claim(${JSON.stringify(wanted)})`,
     () => true,
-    async (model, { source, inOrder }) => {
+    async (model, { sources, inOrder }) => {
+      const { by, count, isRepeated } = wanted;
+      const source = pick(sources, by);
       const token = aToken();
       const waiting = model.waiting();
       const claimed = await source.claim(count, token);
@@ -160,17 +176,21 @@ const claim = record({ count: integer({ min: 1, max: 4 }), isRepeated: boolean()
 );
 
 const renew = nat().map((at) =>
-  command(`renew(${at})`, hasLeases, async (model, { source }) => {
+  command(`renew(${at})`, hasLeases, async (model, { sources }) => {
+    const source = pick(sources, at);
     const lease = pick(model.leases, at);
     const job = model.holder(lease);
     const wanted = job === undefined ? { outcome: "lost" } : { outcome: "renewed", isCancelling: job.isCancelling };
     deepEqual(await source.renew([lease]), [wanted]);
+    // A lease is lost when it was reaped, not before.
+    if (job !== undefined) model.overdue.delete(lease.id);
   }),
 );
 
 const appendLog = record({ at: nat(), first: integer({ min: 1, max: 4 }), count: integer({ min: 1, max: 3 }) }).map(
   ({ at, first, count }) =>
-    command(`append(${at}, ${first}, ${count})`, hasLeases, async (model, { source }) => {
+    command(`append(${at}, ${first}, ${count})`, hasLeases, async (model, { sources }) => {
+      const source = pick(sources, at);
       const lease = pick(model.leases, at);
       const job = model.holder(lease);
       const entries = Array.from({ length: count }, (_, index) => ({
@@ -197,7 +217,8 @@ const finish = record({
   status: constantFrom("completed" as const, "failed" as const, "timeout" as const, "cancelled" as const),
   isRetryable: boolean(),
 }).map(({ at, status, isRetryable }) =>
-  command(`finish(${at}, ${status}${isRetryable ? "" : ", not retryable"})`, hasLeases, async (model, { source }) => {
+  command(`finish(${at}, ${status}${isRetryable ? "" : ", not retryable"})`, hasLeases, async (model, { sources }) => {
+    const source = pick(sources, at);
     const lease = pick(model.leases, at);
     const said: Finish = { status, code: 1, isRetryable, reason: `ended ${status}` };
     const answer = await source.finish(lease, said);
@@ -219,7 +240,8 @@ const finish = record({
 );
 
 const release = nat().map((at) =>
-  command(`release(${at})`, hasLeases, async (model, { source }) => {
+  command(`release(${at})`, hasLeases, async (model, { sources }) => {
+    const source = pick(sources, at);
     const lease = pick(model.leases, at);
     const answer = await source.release(lease);
     const mark = `release ${lease.attempt} ${lease.token}`;
@@ -278,14 +300,49 @@ const vanish = nat().map((at) =>
     async (model, { fixture }) => {
       const running = [...model.jobs.values()].filter(({ state }) => state === "running");
       const job = pick(running, at);
-      const { id, onLoss } = job.admission;
+      const { id } = job.admission;
       await fixture.client.zadd(fixture.keys.of(fixture.keys.shardOf(id), "leases"), 1, id);
-      deepEqual(await fixture.maintain(), { reaped: 1, expired: 0, retired: 0 });
-      job.losses += 1;
-      if (job.isCancelling) model.leave(job, "cancelled", "asked");
-      else if (onLoss === "fail") model.leave(job, "failed", "lost");
-      else if (job.losses >= 3) model.leave(job, "failed", "poison");
-      else model.leave(job, "pending", "lost");
+      deepEqual(await fixture.maintain(), { reaped: model.isOnHold ? 0 : 1, expired: 0, retired: 0 });
+      if (model.isOnHold) model.overdue.add(id);
+      else reaped(model, job);
+    },
+  ),
+);
+
+function reaped(model: Model, job: ModelJob): void {
+  job.losses += 1;
+  if (job.isCancelling) model.leave(job, "cancelled", "asked");
+  else if (job.admission.onLoss === "fail") model.leave(job, "failed", "lost");
+  else if (job.losses >= 3) model.leave(job, "failed", "poison");
+  else model.leave(job, "pending", "lost");
+}
+
+const jump = constantFrom(3_600_000, -3_600_000).map((ms) =>
+  command(
+    `jump(${ms})`,
+    () => true,
+    async (model, { fixture, jump: jumpBy }) => {
+      jumpBy(ms);
+      deepEqual(await fixture.maintain(), { reaped: 0, expired: 0, retired: 0 });
+      model.isOnHold = true;
+    },
+  ),
+);
+
+const endHold = constantFrom(0).map(() =>
+  command(
+    "endHold()",
+    (model) => model.isOnHold,
+    async (model, { fixture }) => {
+      for (const shard of fixture.keys.allShards)
+        await fixture.client.hset(fixture.keys.of(shard, "reap"), "not_before", 0);
+      model.isOnHold = false;
+      const overdue = [...model.overdue];
+      deepEqual(await fixture.maintain(), { reaped: overdue.length, expired: 0, retired: 0 });
+      for (const id of overdue) {
+        const job = model.jobs.get(id);
+        if (job !== undefined) reaped(model, job);
+      }
     },
   ),
 );
@@ -305,8 +362,24 @@ const expire = nat().map((at) =>
   ),
 );
 
-/** Every job as the store shows it, and the data without contradictions. */
-export async function expectSame(model: Model, { fixture, store }: Real): Promise<void> {
+/** After every step: each job is where the rules say and nowhere else, what they count adds up, and no key is nobody's. */
+async function expectSound(model: Model, { fixture }: Real): Promise<void> {
+  const database = await readDatabase(fixture.client);
+  deepEqual(faultsIn(database, fixture.keys), []);
+  const records = [...database].filter(([name]) => name.includes(":job:"));
+  equal(records.length, model.jobs.size);
+  for (const [name, { content }] of records) {
+    const fields = toHash(content);
+    const job = model.jobs.get(name.slice(name.indexOf(":job:") + ":job:".length));
+    deepEqual(
+      [fields["state"], fields["attempt"], fields["token"], fields["failures"], fields["losses"], fields["log_count"]],
+      [job?.state, `${job?.attempt}`, job?.token, `${job?.failures}`, `${job?.losses}`, `${job?.logCount}`],
+    );
+  }
+}
+
+/** Every job as the store shows it. */
+export async function expectSame(model: Model, { store }: Real): Promise<void> {
   for (const [id, job] of model.jobs) {
     const head = await store.jobs.head(id);
     ok(head !== undefined);
@@ -327,7 +400,11 @@ export async function expectSame(model: Model, { fixture, store }: Real): Promis
   for (const id of model.buried.keys()) equal(await store.jobs.head(id), undefined);
   const { jobs } = await store.jobs.list({ limit: 200 });
   deepEqual(jobs.map(({ id }) => id).toSorted(), [...model.jobs.keys()].toSorted());
-  deepEqual(await findFaults(fixture.client, fixture.keys), []);
+  const counts = Object.values(await store.jobs.count());
+  equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    model.jobs.size,
+  );
 }
 
 /** Everything that can happen, the usual more often. */
@@ -345,5 +422,8 @@ export const EVENTS = [
   cancel,
   remove,
   vanish,
+  vanish,
   expire,
+  jump,
+  endHold,
 ];

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import { type Console, startConsole } from "../../support/command-line.ts";
 import { waitUntil } from "../../support/wait.ts";
@@ -145,6 +145,38 @@ describe("supervisor job logs", () => {
     const { code, stdout } = await system.run(["job", "logs", id, "--follow"]);
 
     expect({ code, stdout }).toEqual({ code: 0, stdout: "step 1\nstep 2\nstep 3\n" });
+  });
+});
+
+describe("what is not the job's own in a log", () => {
+  test("stands in brackets on standard error: from the second on, which attempt wrote the lines", async () => {
+    const id = await submit("echo in $HORUS_ATTEMPT; exit 1", "--max-attempts", "3");
+    await system.run(["job", "wait", id]);
+
+    const whole = await system.run(["job", "logs", id]);
+    const tail = await system.run(["job", "logs", id, "--from", "1", "--follow"]);
+    const json = await system.run(["job", "logs", id, "--json"]);
+
+    expect(whole).toEqual({ code: 0, stdout: "in 1\nin 2\nin 3\n", stderr: "[attempt 2]\n[attempt 3]\n" });
+    expect(tail).toEqual({ code: 0, stdout: "in 2\nin 3\n", stderr: "[attempt 2]\n[attempt 3]\n" });
+    expect([...json.stdout.matchAll(/"attempt":(\d)/gu)].map(([, attempt]) => attempt)).toEqual(["1", "2", "3"]);
+  });
+
+  test("stands in brackets on standard error: where the log was cut, and where a line was split", async () => {
+    const small = await startConsole("[jobs]\nmax_log_bytes = 100000\n");
+    onTestFinished(async () => small[Symbol.asyncDispose]());
+    await small.startRunner("demo");
+    const payload = "head -c 20000 /dev/zero | tr '\\0' x; echo; yes flood | head -c 300000; echo the end >&2";
+
+    const line = await small.run(["submit", "--runner", "demo", "--follow", "--payload", payload]);
+
+    expect(line.code).toBe(0);
+    expect(line.stderr).toMatch(/^\[stdout: a line too long for one entry begins here\]$/mu);
+    expect(line.stderr).toMatch(
+      /^\[log cut: the supervisors' limit is reached, below this runner's own of 10485760 bytes\]$/mu,
+    );
+    expect(line.stderr).toMatch(/^\[after the cut [^\n]*\]$/mu);
+    expect(line.stdout.length).toBeLessThan(100_000);
   });
 });
 

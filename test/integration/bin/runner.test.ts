@@ -32,7 +32,7 @@ describe("supervisor runner register", () => {
     const { code, stdout } = await system.run(["runner", "register", "build-1", ...words]);
 
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^name {7}build-1\nstate {6}offline\nkey {8}ed25519:[0-9a-f]{64}\n/u);
+    expect(stdout).toMatch(/^name {7}build-1\nstate {6}offline\nversion {4}-\nkey {8}ed25519:[0-9a-f]{64}\n/u);
     expect(stdout).toMatch(/^groups {5}build, gpu$/mu);
     expect(stdout).toMatch(/^executors {2}bash$/mu);
     expect(stdout).toMatch(/^slots {6}0 of 4 taken$/mu);
@@ -71,7 +71,13 @@ describe("supervisor runner list, status and remove", () => {
     const status = await system.run(["runner", "status", "busy"]);
     const forced = await system.json(["runner", "remove", "busy", "--force"]);
 
-    expect(refused.code).toBe(1);
+    expect(refused).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "error: 1 job waits that only busy could take. Start it and let it take them, or cancel them with it: " +
+        "supervisor runner remove busy --force\n",
+    });
     expect(status.stdout).toMatch(/^waiting {4}1, the oldest for \d+ ms$/mu);
     expect(forced).toMatchObject({ name: "busy", cancelled: 1 });
     await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "cancelled" });

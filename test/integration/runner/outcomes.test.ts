@@ -88,10 +88,10 @@ describe("Outcomes", () => {
 
     expect(job.state).toBe("failed");
     expect(job.finishes).toHaveLength(1);
-    expect(job.finishes[0]).toMatchObject({ code: 0, reason: "result too large: more than 10 bytes" });
+    expect(job.finishes[0]).toMatchObject({ code: 0, reason: "result too large: 11 bytes, max_result_bytes is 10" });
     expect(job.finishes[0]?.result).toBeUndefined();
     expect(job.finishes[0]?.receipt?.body).toMatchObject({ status: "failed", result_len: 0 });
-    expect(source.text(job.queued.id, "system")).toBe("result too large: more than 10 bytes");
+    expect(source.text(job.queued.id, "system")).toBe("result too large: 11 bytes, max_result_bytes is 10");
   });
 
   test("a result that is not UTF-8 is handed in as base64", async () => {

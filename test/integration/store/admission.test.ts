@@ -166,6 +166,7 @@ describe("Queue limits", () => {
     expect(await store.jobs.admit(anAdmission({ limits }))).toEqual({
       outcome: "queue_full",
       limit: "max_queue_jobs",
+      allowed: 2,
       present: 2,
     });
     // A full queue is full for itself alone, and never for a job it knows.
@@ -189,6 +190,7 @@ describe("Queue limits", () => {
     expect(await store.jobs.admit(anAdmission({ limits, document }))).toEqual({
       outcome: "queue_full",
       limit: "max_queue_bytes",
+      allowed: 25_000,
       present: A_NUMBER,
     });
     await expectNoFaults(fixture);
@@ -209,7 +211,7 @@ describe("Queue limits", () => {
     await fixture.admit({ limits });
     await fixture.admit({ limits, queue: "build-1" });
 
-    const full = { outcome: "queue_full", limit: "max_principal_jobs", present: 2 };
+    const full = { outcome: "queue_full", limit: "max_principal_jobs", allowed: 2, present: 2 };
     expect(await store.jobs.admit(anAdmission({ limits }))).toEqual(full);
     expect(await store.jobs.admit(anAdmission({ limits, principal: "bob" }))).toMatchObject({ outcome: "new" });
 
@@ -229,6 +231,7 @@ describe("Queue limits", () => {
     expect(await fixture.store.jobs.admit(anAdmission({ limits, document }))).toEqual({
       outcome: "queue_full",
       limit: "max_principal_bytes",
+      allowed: 25_000,
       present: A_NUMBER,
     });
     await fixture.admit({ limits, document, principal: "bob" });
@@ -245,8 +248,11 @@ describe("Queue limits", () => {
     };
 
     await fixture.admit({ limits, id: inShard(2) });
-    expect(await fixture.store.jobs.admit(anAdmission({ limits, id: inShard(2) }))).toMatchObject({
+    expect(await fixture.store.jobs.admit(anAdmission({ limits, id: inShard(2) }))).toEqual({
       outcome: "queue_full",
+      limit: "max_queue_jobs",
+      allowed: 1,
+      present: 1,
     });
     await fixture.admit({ limits, id: inShard(3) });
   });

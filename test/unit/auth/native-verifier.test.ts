@@ -73,7 +73,7 @@ describe("the native verifier", () => {
 
     await expect(verifier.verify("anything", "at all", input)).rejects.toMatchObject({
       name: "tooMany",
-      data: { limit: 2, retry_after_ms: 250 },
+      data: { limit: "max_verifications", allowed: 2, present: 2, retry_after_ms: 250 },
     });
     await expect(Promise.all(taken)).resolves.toEqual([true, true]);
     await expect(verifier.verify(key, signature, input)).resolves.toBe(true);

@@ -188,7 +188,7 @@ describe("createSubmit()", () => {
       "a life longer than allowed",
       { expires_at: 1_790_003_601 },
       "stale",
-      { now: 1_790_000_030, max_lifetime_seconds: 3600 },
+      { now: 1_790_000_030, limit: "max_lifetime_seconds", allowed: 3600, present: 3601 },
     ],
     ["a runner that is not granted", { runner: "prod" }, "forbidden", undefined],
   ] as const)("refuses %s before anything is stored", async (_what, wanted, name, data) => {
@@ -274,9 +274,9 @@ describe("createSubmit()", () => {
     [{ outcome: "unknown_runner" }, "forbidden", undefined],
     [{ outcome: "stale", now: 7 }, "stale", { now: 7 }],
     [
-      { outcome: "queue_full", limit: "max_queue_jobs", present: 5 },
+      { outcome: "queue_full", limit: "max_queue_jobs", allowed: 5, present: 5 },
       "tooMany",
-      { limit: "max_queue_jobs", present: 5 },
+      { limit: "max_queue_jobs", allowed: 5, present: 5 },
     ],
   ] as const)("turns the script's %o into its refusal", async (admitted, name, data) => {
     await expect(refusal(aSubmit({ admitted }).send())).resolves.toEqual({ name, data });

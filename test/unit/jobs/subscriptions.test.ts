@@ -78,7 +78,7 @@ describe("Subscriptions", () => {
 
     await expect(refusalOf(add())).resolves.toMatchObject({
       name: "tooMany",
-      data: { limit: "max_subscriptions", allowed: 2 },
+      data: { limit: "max_subscriptions", allowed: 2, present: 2 },
     });
     subscriptions.add(other.connection, aWish());
     first.start();

@@ -124,7 +124,7 @@ describe("LogQueue", () => {
     const marker = takeAll(queue);
 
     expect(marker.texts).toEqual([
-      "log cut: the limit of 100000 bytes is reached",
+      "log cut: the supervisors' limit is reached, below this runner's own of 100000 bytes",
       "after the cut 4 lines (13 bytes) dropped",
     ]);
     expect(queue.refuse(marker.batches[0] ?? refused)).toBe(false);
@@ -137,7 +137,7 @@ describe("LogQueue", () => {
     queue.refuse(queue.take(1));
 
     expect(takeAll(queue).texts).toEqual([
-      "log cut: the limit of 100000 bytes is reached",
+      "log cut: the supervisors' limit is reached, below this runner's own of 100000 bytes",
       "after the cut 1 line (3 bytes) dropped",
     ]);
   });

@@ -162,7 +162,10 @@ describe("LogWriter", () => {
 
     expect(source.sent.map((entries) => entries.map((entry) => entry.text))).toEqual([
       ["a", "b"],
-      ["log cut: the limit of 100000 bytes is reached", "after the cut 2 lines (2 bytes) dropped"],
+      [
+        "log cut: the supervisors' limit is reached, below this runner's own of 100000 bytes",
+        "after the cut 2 lines (2 bytes) dropped",
+      ],
     ]);
     expect(source.sent[1]?.[0]?.seq).toBe(1);
   });

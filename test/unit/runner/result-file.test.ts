@@ -37,14 +37,17 @@ describe("readResultFile", () => {
   test("refuses one byte over the limit", async () => {
     await writeFile(path, "12345678901");
 
-    expect(await readResultFile(path, 10)).toEqual({ ok: false, reason: "result too large: more than 10 bytes" });
+    expect(await readResultFile(path, 10)).toEqual({
+      ok: false,
+      reason: "result too large: 11 bytes, max_result_bytes is 10",
+    });
   });
 
   test("reads a file whose size says nothing, up to the limit", async () => {
     // Files of /proc have the size 0.
     const result = await readResultFile("/proc/self/status", 10);
 
-    expect(result).toEqual({ ok: false, reason: "result too large: more than 10 bytes" });
+    expect(result).toEqual({ ok: false, reason: "result too large: at least 11 bytes, max_result_bytes is 10" });
   });
 
   const strange: readonly { name: string; make: () => Promise<unknown> }[] = [
