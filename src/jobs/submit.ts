@@ -116,9 +116,10 @@ function checkOrder(job: JobDocument): void {
 }
 
 function checkLifetime(job: JobDocument, { limits, now }: SubmitOptions): void {
-  if (job.expires_at - job.created_at > limits.maxLifetimeSeconds) {
-    const data = { now: Math.floor(now() / 1000), max_lifetime_seconds: limits.maxLifetimeSeconds };
-    throw new SupervisorError("stale", { data });
+  const present = job.expires_at - job.created_at;
+  if (present > limits.maxLifetimeSeconds) {
+    const limit = { limit: "max_lifetime_seconds", allowed: limits.maxLifetimeSeconds, present };
+    throw new SupervisorError("stale", { data: { ...limit, now: Math.floor(now() / 1000) } });
   }
 }
 

@@ -188,7 +188,7 @@ describe("createSubmit()", () => {
       "a life longer than allowed",
       { expires_at: 1_790_003_601 },
       "stale",
-      { now: 1_790_000_030, max_lifetime_seconds: 3600 },
+      { limit: "max_lifetime_seconds", allowed: 3600, present: 3601, now: 1_790_000_030 },
     ],
     ["a runner that is not granted", { runner: "prod" }, "forbidden", undefined],
   ] as const)("refuses %s before anything is stored", async (_what, wanted, name, data) => {
