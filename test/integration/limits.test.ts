@@ -371,14 +371,19 @@ const CASES: Readonly<Record<string, Case>> = {
     hit: async (outside) => gone(outside, 2),
     told: { code: -32_004 },
   },
+  retention_bytes: {
+    settings: { "jobs.retention_bytes": 1024 * 1024, "jobs.reap_interval_ms": 50 },
+    hit: async (outside) => gone(outside, 5, "x".repeat(256 * 1024)),
+    told: { code: -32_004 },
+  },
 };
 
 /** The first of so many cancelled jobs: how it is answered for once it is kept no longer. */
-async function gone(outside: Outside, count: number): Promise<unknown> {
+async function gone(outside: Outside, count: number, payload = "true"): Promise<unknown> {
   await outside.register();
   const ids: string[] = [];
   for (let index = 0; index < count; index += 1) {
-    const id = await outside.submit();
+    const id = await outside.submit({ payload });
     ids.push(id);
     await outside.client.call("cancel_job", { id });
   }
