@@ -109,7 +109,7 @@ const jobs = {
   reap_interval_ms: integer(1000, [50, 60_000], "Between two looks for lost leases and expired jobs"),
   retry_base_ms: integer(1000, MS, "Delay before the second attempt; doubles with each failure, with jitter"),
   retry_max_ms: integer(60_000, MS, "Longest delay before a retry"),
-  retention_seconds: integer(7 * DAY_SECONDS, [60, 3650 * DAY_SECONDS], "Ended jobs are kept this long"),
+  retention_seconds: integer(7 * DAY_SECONDS, [1, 3650 * DAY_SECONDS], "Ended jobs are kept this long"),
   retention_jobs: integer(100_000, COUNT, "Ended jobs kept for each terminal state"),
   retention_bytes: integer(
     1024 * MIB,

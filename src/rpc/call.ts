@@ -90,7 +90,7 @@ export class Call implements CallContext {
       const timer = setTimeout(() => {
         this.#close();
         const message = `Unavailable: no result within ${ms} ms`;
-        reject(new SupervisorError("unavailable", { message, data: { applied: "unknown" } }));
+        reject(new SupervisorError("unavailable", { message, data: { limit: "call_ms", applied: "unknown" } }));
       }, ms);
       const end = (): void => {
         clearTimeout(timer);

@@ -37,6 +37,18 @@ export async function aCall(method: string, params: object, wishes: CallWishes):
   return { jsonrpc: "2.0", id: 1, method, params: { ...params, auth: { ...auth, sig: signature } } };
 }
 
+/** `params` of a login over this challenge; `times` in place of its own. */
+export async function loginParams(
+  challenge: string,
+  { aud, signer }: Pick<CallWishes, "aud" | "signer">,
+  times: object = {},
+): Promise<object> {
+  const now = Math.floor(Date.now() / 1000);
+  const body = { v: 1, aud, key: signer.publicKey, challenge, iat: now, exp: now + 120, ...times };
+  const { signature } = await signDocument(signer, "login", body);
+  return { auth: { ...body, sig: signature } };
+}
+
 /** A `create_job` request for runner `build`, signed by its caller. */
 export async function aCreateJob(
   signer: Signer,

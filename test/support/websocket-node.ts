@@ -1,16 +1,15 @@
 /** A supervisor on a real Redis, reached over WebSocket, with a runner whose work the test does by hand. */
 import { randomBytes } from "node:crypto";
 
-import { signDocument } from "../../src/auth/signature.ts";
 import { buildJob, signJob, SupervisorClient } from "../../src/client/index.ts";
-import type { LogEntry, RunnerDocument } from "../../src/rpc/schema.ts";
+import type { LogEntry } from "../../src/rpc/schema.ts";
 import type { Dialer } from "../../src/rpc/transport.ts";
 import type { Lease } from "../../src/runner/source.ts";
-import { createRedisJobSource, type RedisJobSource } from "../../src/store/redis-source.ts";
+import type { RedisJobSource } from "../../src/store/redis-source.ts";
 import { createWebSocketDialer } from "../../transports/websocket/dialer.ts";
-import { aCall } from "./calls.ts";
-import { quietLog } from "./dispatcher.ts";
+import { aCall, loginParams } from "./calls.ts";
 import { type Node, type NodeOptions, startNode, testSigner } from "./node.ts";
+import { attachSource } from "./registration.ts";
 import { objectOf } from "./signing.ts";
 import { aPlainClient, aWebSocketListener, type PlainClient, type StartedWebSocketListener } from "./websocket.ts";
 
@@ -42,7 +41,12 @@ type Wishes = Partial<NodeOptions> & { readonly limits?: Parameters<typeof aWebS
 export async function startWebSocketNode({ limits, ...wanted }: Wishes = {}): Promise<WebSocketNode> {
   const node = await startNode({ keys: KEYS, ...wanted });
   const server = await aWebSocketListener({ ...limits, handler: node.handler });
-  const source = await aSource(node);
+  const source = await attachSource({
+    name: "build-1",
+    registrar: node.client("ops"),
+    supervisor: node.identity,
+    redisUrl: node.redis.url,
+  });
   return {
     node,
     server,
@@ -69,29 +73,6 @@ export async function startWebSocketNode({ limits, ...wanted }: Wishes = {}): Pr
       await node[Symbol.asyncDispose]();
     },
   };
-}
-
-async function aSource(node: Node): Promise<RedisJobSource> {
-  const key = testSigner("build-1");
-  const now = Math.floor(Date.now() / 1000);
-  const registration: RunnerDocument = {
-    v: 1,
-    aud: node.identity,
-    name: "build-1",
-    key: key.publicKey,
-    groups: [],
-    executors: ["default"],
-    slots: 8,
-    iat: now,
-    exp: now + 300,
-  };
-  const { signature } = await signDocument(key, "runner", registration);
-  await node.client("ops").call("register_runner", { registration, signature });
-  const runner = { name: "build-1", groups: [] };
-  const source = createRedisJobSource({ url: node.redis.url, prefix: "horus", runner, log: quietLog, now: Date.now });
-  await source.start();
-  await source.attach({ ...runner, key: key.publicKey, slots: 8, version: "1", process: "p" });
-  return source;
 }
 
 export function aLine(seq: number, text = `line ${seq}`): LogEntry {
@@ -129,11 +110,7 @@ export class Conversation implements AsyncDisposable {
 
   /** `params` of a login over this challenge. */
   async loginParams(by: string, challenge: string, times: object = {}): Promise<object> {
-    const now = Math.floor(Date.now() / 1000);
-    const signer = testSigner(by);
-    const body = { v: 1, aud: this.#identity, key: signer.publicKey, challenge, iat: now, exp: now + 120, ...times };
-    const { signature } = await signDocument(signer, "login", body);
-    return { auth: { ...body, sig: signature } };
+    return loginParams(challenge, { aud: this.#identity, signer: testSigner(by) }, times);
   }
 
   async challenge(): Promise<string> {

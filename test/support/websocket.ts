@@ -120,27 +120,35 @@ export async function aPlainClient(
   return client;
 }
 
+interface FrameWishes {
+  readonly isLast?: boolean;
+  readonly reserved?: number;
+  readonly isMasked?: boolean;
+  /** Four bytes; others each time unless told. */
+  readonly mask?: Uint8Array;
+}
+
 /** One frame as a client sends it (RFC 6455 §5.2), masked; `opcode` 0 continues, 1 is text, 2 binary, 8 close, 9 ping. */
 export function aFrame(
   opcode: number,
   payload: Uint8Array,
-  { isLast = true, reserved = 0, isMasked = true }: { isLast?: boolean; reserved?: number; isMasked?: boolean } = {},
+  { isLast = true, reserved = 0, isMasked = true, mask = randomBytes(4) }: FrameWishes = {},
 ): Uint8Array {
   const first = (isLast ? 0x80 : 0) | (reserved << 4) | opcode;
   const maskBit = isMasked ? 0x80 : 0;
-  const head = Buffer.alloc(payload.length < 126 ? 2 : payload.length < 65_536 ? 4 : 10);
-  head[0] = first;
-  if (payload.length < 126) head[1] = maskBit | payload.length;
-  else if (payload.length < 65_536) {
-    head[1] = maskBit | 126;
-    head.writeUInt16BE(payload.length, 2);
-  } else {
-    head[1] = maskBit | 127;
-    head.writeBigUInt64BE(BigInt(payload.length), 2);
-  }
+  const head = Buffer.concat([Buffer.of(first), lengthBytes(payload.length, maskBit)]);
   if (!isMasked) return Buffer.concat([head, payload]);
-  const mask = randomBytes(4);
   return Buffer.concat([head, mask, payload.map((byte, index) => byte ^ (mask[index % 4] ?? 0))]);
+}
+
+/** In as few bytes as it takes. */
+function lengthBytes(length: number, maskBit: number): Buffer {
+  if (length < 126) return Buffer.of(maskBit | length);
+  const bytes = Buffer.alloc(length < 65_536 ? 3 : 9);
+  bytes[0] = maskBit | (bytes.length === 3 ? 126 : 127);
+  if (bytes.length === 3) bytes.writeUInt16BE(length, 1);
+  else bytes.writeBigUInt64BE(BigInt(length), 1);
+  return bytes;
 }
 
 /** A TCP connection after a good handshake, on which a test writes frames byte by byte. */
@@ -166,23 +174,34 @@ export function anUpgrade(headers: Readonly<Record<string, string>> = {}, path =
   return `GET ${path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`;
 }
 
-/** The close code in what a raw connection received, where the last frame is a close frame. */
-export function closeCodeOf({ received }: RawSocket): number | undefined {
-  const bytes = Buffer.from(received, "latin1");
-  let at = 0;
-  while (at + 2 <= bytes.length) {
+/** The whole frames in what a server sent: unmasked. */
+export function* serverFrames(bytes: Buffer): Generator<{ readonly opcode: number; readonly payload: Buffer }> {
+  for (let at = 0; at + 2 <= bytes.length;) {
     const opcode = (bytes[at] ?? 0) & 0x0f;
-    let length = (bytes[at + 1] ?? 0) & 0x7f;
-    let start = at + 2;
-    if (length === 126) {
-      length = bytes.readUInt16BE(at + 2);
-      start += 2;
-    } else if (length === 127) {
-      length = Number(bytes.readBigUInt64BE(at + 2));
-      start += 8;
-    }
-    if (opcode === 8) return bytes.readUInt16BE(start);
+    const { length, start } = payloadAt(bytes, at);
+    if (start + length > bytes.length) return;
+    yield { opcode, payload: bytes.subarray(start, start + length) };
     at = start + length;
   }
+}
+
+/** Where the payload of the frame at this place begins, and how long it is; beyond the end where that is not there yet. */
+function payloadAt(bytes: Buffer, at: number): { readonly length: number; readonly start: number } {
+  const length = (bytes[at + 1] ?? 0) & 0x7f;
+  if (length < 126) return { length, start: at + 2 };
+  const start = at + (length === 126 ? 4 : 10);
+  if (start > bytes.length) return { length: 0, start: Infinity };
+  return { length: length === 126 ? bytes.readUInt16BE(at + 2) : Number(bytes.readBigUInt64BE(at + 2)), start };
+}
+
+/** The close frame in what a raw connection received, where there is one. */
+export function closeOf({ received }: RawSocket): Closed | undefined {
+  for (const { opcode, payload } of serverFrames(Buffer.from(received, "latin1"))) {
+    if (opcode === 8) return { code: payload.readUInt16BE(), reason: payload.subarray(2).toString() };
+  }
   return undefined;
+}
+
+export function closeCodeOf(raw: RawSocket): number | undefined {
+  return closeOf(raw)?.code;
 }

@@ -8,6 +8,9 @@ export interface ConnectionsLimits extends ConnectionLimits {
   readonly maxConnections: number;
 }
 
+/** So many are told at a time that there is no place; who comes meanwhile is closed without a word. */
+const MAX_TURNED_AWAY = 64;
+
 export class Connections {
   readonly #limits: ConnectionsLimits;
   /** In the order they came. */
@@ -15,9 +18,13 @@ export class Connections {
   readonly #bySocket = new Map<Duplex, HttpConnection>();
   /** Leads from a TLS socket to the TCP socket below it, which Node does not show. */
   readonly #byPeer = new Map<string, HttpConnection>();
+  readonly #turnAway: (socket: Socket) => void;
+  #turnedAway = 0;
 
-  constructor(limits: ConnectionsLimits) {
+  /** `turnAway` refuses a connection that there is no place for, and ends it soon. */
+  constructor(limits: ConnectionsLimits, turnAway: (socket: Socket) => void) {
     this.#limits = limits;
+    this.#turnAway = turnAway;
   }
 
   /**
@@ -28,8 +35,12 @@ export class Connections {
     // Given back after an offer that is ignored.
     if (this.#bySocket.has(socket)) return;
     const peer = peerOf(socket);
-    if (peer === undefined || (this.#all.size >= this.#limits.maxConnections && !this.#makeRoom())) {
+    if (peer === undefined) {
       socket.destroy();
+      return;
+    }
+    if (this.#all.size >= this.#limits.maxConnections && !this.#makeRoom()) {
+      this.#refuse(socket);
       return;
     }
     const connection = new HttpConnection(socket, this.#limits);
@@ -68,6 +79,16 @@ export class Connections {
 
   destroyAll(): void {
     for (const { socket } of this.#all) socket.destroy();
+  }
+
+  #refuse(socket: Socket): void {
+    if (this.#turnedAway >= MAX_TURNED_AWAY) {
+      socket.destroy();
+      return;
+    }
+    this.#turnedAway += 1;
+    socket.once("close", () => (this.#turnedAway -= 1));
+    this.#turnAway(socket);
   }
 
   #makeRoom(): boolean {

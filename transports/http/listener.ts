@@ -13,7 +13,7 @@ import { addressName, checkContent, Guard, hasOneHost } from "./guard.ts";
 import { ignoreUpgrade, isWebSocket } from "./ignored-upgrade.ts";
 import type { HttpOptions } from "./options.ts";
 import { findPage, isCallPath, type PageOptions, pathOf } from "./pages.ts";
-import { sendAnswer, sendFault, type Sending, sendPage, writeFault } from "./reply.ts";
+import { sendAnswer, sendFault, type Sending, sendPage, turnAway, writeFault } from "./reply.ts";
 import { authority, createStrictServer, listen, reloadTls, type Server } from "./server.ts";
 
 /** A stopping listener leaves kept connections open this long: a request already under way gets its 503, not a reset. */
@@ -21,8 +21,16 @@ const FAREWELL_MS = 250;
 
 const STALLED_MS = 10_000;
 
-const STOPPING: Fault = { status: 503, error: "Stopping", fix: "Try again, on another connection." };
-const BUSY: Fault = { status: 503, error: "Too many large bodies at once", fix: "Try again." };
+/** For what passes by itself. */
+const SOON = { status: 503, retryAfterSeconds: 1 } as const;
+const STOPPING: Fault = { ...SOON, error: "Stopping", fix: "Try again, on another connection." };
+const BUSY: Fault = { ...SOON, error: "Too many large bodies at once", fix: "Try again." };
+const FULL: Fault = {
+  ...SOON,
+  error: "Too many connections",
+  fix: "Try again, or raise http.max_connections.",
+  limit: "max_connections",
+};
 const HOSTS: Fault = { status: 400, error: "More than one Host header", fix: "Send one." };
 
 /** One request and where its answer goes. */
@@ -55,7 +63,10 @@ class NodeHttpListener implements HttpListener {
   constructor(options: HttpOptions) {
     this.#options = options;
     this.#guard = new Guard(options);
-    this.#connections = new Connections({ ...options.limits, maxWaitMs: options.maxWaitMs });
+    const { limits, maxWaitMs, tls } = options;
+    // Nothing can be said before TLS is up.
+    const refuse = (socket: Socket): void => (tls === undefined ? turnAway(socket, FULL) : void socket.destroy());
+    this.#connections = new Connections({ ...limits, maxWaitMs }, refuse);
     this.#bodies = new BodyReader(options.limits.maxBodyBytes);
     this.#pages = { ...options, url: () => this.status().url ?? "" };
     this.#port = options.port;
@@ -214,13 +225,13 @@ class NodeHttpListener implements HttpListener {
     // Unknown: it did not get through its TLS handshake, so nothing can be said to it.
     const connection = this.#connections.find(socket);
     if (connection === undefined || connection.inProgress > 1 || !socket.writable) socket.destroy();
-    else writeFault(socket, clientFault(error));
+    else writeFault(socket, clientFault(error, connection));
   }
 }
 
 function tooLarge(maxBodyBytes: number): Fault {
   const fix = "Send less, or raise http.max_body_bytes.";
-  return { status: 413, error: `The body is larger than ${maxBodyBytes} bytes`, fix };
+  return { status: 413, error: `The body is larger than ${maxBodyBytes} bytes`, fix, limit: "max_body_bytes" };
 }
 
 function isLoopback(host: string): boolean {
@@ -228,9 +239,11 @@ function isLoopback(host: string): boolean {
   return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
 }
 
-function clientFault({ code }: NodeJS.ErrnoException): Fault {
+function clientFault({ code }: NodeJS.ErrnoException, { state }: HttpConnection): Fault {
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
-    return { status: 408, error: "The request took too long", fix: "Send it whole, at once." };
+    // A request whose head is whole is at work here.
+    const limit = state === "idle" ? "headers_ms" : "request_ms";
+    return { status: 408, error: "The request took too long", fix: "Send it whole, at once.", limit };
   }
   if (code === "HPE_HEADER_OVERFLOW") {
     return { status: 431, error: "The head is too large", fix: "Send fewer or shorter headers." };

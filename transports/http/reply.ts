@@ -3,7 +3,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:ht
 import type { Duplex } from "node:stream";
 
 import { discardBody } from "./body.ts";
-import { type Fault, faultBody } from "./fault.ts";
+import { type Fault, faultBody, faultHeaders } from "./fault.ts";
 
 /** Up to this size copying an answer costs less than writing head and body apart. */
 const ONE_WRITE_BYTES = 16 * 1024;
@@ -53,7 +53,7 @@ export function sendFault(
   { isLast, maxBytes }: { readonly isLast: boolean; readonly maxBytes: number },
 ): void {
   discardBody(request, maxBytes);
-  if (fault.allow !== undefined) response.setHeader("Allow", fault.allow);
+  for (const [name, value] of faultHeaders(fault)) response.setHeader(name, value);
   const text = faultBody(fault);
   const headers = { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) };
   response.writeHead(fault.status, isLast ? { ...headers, Connection: "close" } : headers);
@@ -64,14 +64,36 @@ export function sendFault(
 export function writeFault(socket: Duplex, fault: Fault): void {
   // Node listens to a socket no more once it has handed it over: a reset would end the process.
   socket.on("error", () => socket.destroy());
+  socket.end(faultText(fault), () => socket.destroy());
+}
+
+/** The time a connection that is turned away has to send its request and read why. */
+const FAREWELL_MS = 1000;
+
+/**
+ * Refuses a connection before its request has come. What still comes is read: a reset in answer to it would take the
+ * refusal along.
+ */
+export function turnAway(socket: Duplex, fault: Fault): void {
+  socket.on("error", () => socket.destroy());
+  socket.removeAllListeners("data");
+  socket.on("data", () => undefined);
+  socket.on("end", () => socket.destroy());
+  const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
+  socket.once("close", () => clearTimeout(timer));
+  socket.end(faultText(fault));
+}
+
+function faultText(fault: Fault): string {
   const text = faultBody(fault);
   const head = [
     `HTTP/1.1 ${fault.status} ${STATUS_CODES[fault.status] ?? ""}`,
     "Content-Type: application/json",
     `Content-Length: ${Buffer.byteLength(text)}`,
+    ...faultHeaders(fault).map(([name, value]) => `${name}: ${value}`),
     "Connection: close",
   ];
-  socket.end(`${head.join("\r\n")}\r\n\r\n${text}`, () => socket.destroy());
+  return `${head.join("\r\n")}\r\n\r\n${text}`;
 }
 
 /** Node sets the time for the next request once this answer is out, and ends a socket whose time is over. */

@@ -8,6 +8,7 @@ import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
 import { shown } from "../http/fault.ts";
 import { pathOf } from "../http/pages.ts";
 import { writeFault } from "../http/reply.ts";
+import { BoundedWebSocket } from "./bounded-socket.ts";
 import { WebSocketConnection } from "./connection.ts";
 import type { WebSocketOptions } from "./options.ts";
 
@@ -44,6 +45,7 @@ class WsListener implements WebSocketListener {
       perMessageDeflate: false,
       maxPayload,
       maxFragments,
+      WebSocket: BoundedWebSocket,
       // No subprotocol is spoken, whatever is asked for (RFC 6455 §4.2.2).
       handleProtocols: () => false as const,
       // Known to ws, not to its types.
@@ -57,7 +59,7 @@ class WsListener implements WebSocketListener {
     if (!PATHS.has(path)) {
       writeFault(socket, { status: 404, error: `No WebSocket at ${shown(path)}`, fix: "Connect to / or /ws." });
     } else if (this.#beats === undefined) {
-      writeFault(socket, { status: 503, error: "Not serving", fix: "Try again." });
+      writeFault(socket, { status: 503, error: "Not serving", fix: "Try again.", retryAfterSeconds: 1 });
     } else {
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
         const connection = new WebSocketConnection(webSocket, request, this.#options);

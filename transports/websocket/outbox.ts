@@ -35,7 +35,7 @@ export class Outbox {
     if (this.#socket.readyState !== this.#socket.OPEN) return false;
     // Judged before adding: one large answer is nobody's slowness.
     if (this.#unsentBytes > this.#maxUnsentBytes) {
-      this.#socket.close(TRY_AGAIN_LATER, "too slow a reader");
+      this.#socket.close(TRY_AGAIN_LATER, "too slow a reader: max_unsent_bytes");
       this.#wake();
       return false;
     }

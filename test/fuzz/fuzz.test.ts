@@ -1,0 +1,62 @@
+/** Malformed inputs on the real program: a short run always; `npm run fuzz` is the long one. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { type Build, build } from "../bench/build.ts";
+import { BREAKAGE_NAMES } from "./breakages.ts";
+import { type FuzzOptions, type FuzzReport, runFuzz } from "./fuzz.ts";
+
+/** How fast is the long run's to say: here an answer only has to come. */
+const UNHURRIED = { lanes: 128, deadlineMs: 60_000 };
+/** Enough for every breakage to be met with any seed; one that is unanswered is waited for. */
+const BROKEN = { lanes: 128, deadlineMs: 8000, inputs: 600 };
+
+let built: Build;
+
+beforeAll(async () => {
+  built = await build();
+}, 240_000);
+afterAll(async () => built[Symbol.asyncDispose]());
+
+async function run(options: Omit<FuzzOptions, "built">): Promise<FuzzReport> {
+  return runFuzz({ ...options, built });
+}
+
+describe("The program", () => {
+  test.each([
+    ["the same each time", 20_261_125],
+    ["new each time", Date.now() % 1_000_000],
+  ])(
+    "crashes, hangs, admits and keeps nothing, whatever is sent to it: inputs %s (seed %i)",
+    async (_which, seed) => {
+      const report = await run({ ...UNHURRIED, seed, inputs: 1500 });
+
+      expect(report.findings).toEqual([]);
+      expect(report.jobs).toBeGreaterThan(100);
+    },
+    240_000,
+  );
+});
+
+describe("A build that is broken", () => {
+  test.each(BREAKAGE_NAMES)(
+    "is found out: %s",
+    async (broken) => {
+      const report = await run({ ...BROKEN, seed: 7, broken });
+
+      expect(report.findings.map(({ kind }) => kind)).toContain(broken);
+    },
+    240_000,
+  );
+
+  test("by a crash is told by the number of the input that does it again, alone", async () => {
+    const found = await run({ ...BROKEN, seed: 7, broken: "crash" });
+    const only = found.findings.find(({ kind }) => kind === "crash")?.inputs ?? [];
+    const again = await run({ ...BROKEN, seed: 7, broken: "crash", only });
+
+    expect(only).toHaveLength(1);
+    expect(again.findings.map(({ kind, inputs }) => ({ kind, inputs }))).toContainEqual({
+      kind: "crash",
+      inputs: only,
+    });
+  }, 240_000);
+});
