@@ -24,8 +24,8 @@ import { createJobHandlers } from "./rpc/handlers/jobs.ts";
 import { createRunnerHandlers } from "./rpc/handlers/runners.ts";
 import { createSessionHandlers } from "./rpc/handlers/session.ts";
 import { createSystemHandlers } from "./rpc/handlers/system.ts";
-import { openRpcDocument } from "./rpc/openrpc.ts";
-import type { Listener, RequestHandler } from "./rpc/transport.ts";
+import { DEFAULT_SERVERS, type OpenRpcDocument, openRpcDocument, type OpenRpcServer } from "./rpc/openrpc.ts";
+import type { Listener, ListenerStatus, RequestHandler } from "./rpc/transport.ts";
 import { ApprovalScope } from "./runners/approval-scope.ts";
 import { createEnrol } from "./runners/enrol.ts";
 import { Presence } from "./runners/presence.ts";
@@ -62,7 +62,6 @@ const PRESENCE_MS = 250;
 /** What the constructor has worked out for the handler. */
 interface HandlerParts {
   readonly signer: Signer;
-  readonly document: Readonly<Record<string, unknown>>;
   readonly authenticator: Authenticator;
   readonly sessions: Sessions;
   readonly keyLimit: (caller: Caller) => number;
@@ -79,7 +78,7 @@ export class Supervisor {
   readonly #metrics: Metrics | undefined;
   readonly #keyringSync: KeyringSync;
   readonly #approvals: ApprovalScope;
-  readonly #openRpcText: string;
+  #openRpc: { readonly urls: string; readonly document: OpenRpcDocument; readonly text: string } | undefined;
 
   constructor(options: SupervisorOptions) {
     const { config, store, keyring, identitySeed, log } = options;
@@ -112,12 +111,6 @@ export class Supervisor {
       log,
       ...(options.keyringCheckMs === undefined ? {} : { intervalMs: options.keyringCheckMs }),
     });
-    const document = openRpcDocument({
-      version: options.version,
-      url: "http://localhost:8080/",
-      limits: limitsOf(config),
-    });
-    this.#openRpcText = JSON.stringify(document);
     const authenticator = createAuthenticator({
       identity: this.identity,
       keyring,
@@ -133,13 +126,13 @@ export class Supervisor {
       now,
       monotonicMs: () => performance.now(),
     });
-    const handler = this.#createHandler({ signer, document, authenticator, sessions, keyLimit, now });
+    const handler = this.#createHandler({ signer, authenticator, sessions, keyLimit, now });
     this.#listeners = options.createListeners(handler, this);
   }
 
   /** The OpenRPC document as text, for `GET /openrpc.json`. */
   get openRpcText(): string {
-    return this.#openRpcText;
+    return this.#openRpcNow().text;
   }
 
   /** For `GET /metrics`, where it is switched on. */
@@ -196,6 +189,20 @@ export class Supervisor {
     return { ready: health.isUp && problems.length === 0 && transports.every(({ isUp }) => isUp), checks };
   }
 
+  /** Made again only when a carrier came to another address, as with its start. */
+  #openRpcNow(): { readonly document: OpenRpcDocument; readonly text: string } {
+    const servers = this.#listeners.map((listener) => listener.status()).flatMap(toServer);
+    const urls = servers.map(({ url }) => url).join(" ");
+    if (this.#openRpc?.urls === urls) return this.#openRpc;
+    const document = openRpcDocument({
+      version: this.#options.version,
+      servers: servers.length === 0 ? DEFAULT_SERVERS : servers,
+      limits: limitsOf(this.#options.config),
+    });
+    this.#openRpc = { urls, document, text: JSON.stringify(document) };
+    return this.#openRpc;
+  }
+
   #createMetrics(): Metrics {
     const { config, store } = this.#options;
     return new Metrics({
@@ -231,7 +238,7 @@ export class Supervisor {
     });
   }
 
-  #createHandlers({ signer, document, authenticator, sessions, keyLimit, now }: HandlerParts): Handlers {
+  #createHandlers({ signer, authenticator, sessions, keyLimit, now }: HandlerParts): Handlers {
     const { config, store, identitySeed, version, log } = this.#options;
     const durability = (): string => store.health().durability;
     const submit = createSubmit({
@@ -263,7 +270,7 @@ export class Supervisor {
         limits: limitsOf(config),
         durability,
         listeners: () => this.#listeners,
-        openRpc: () => document,
+        openRpc: () => this.#openRpcNow().document,
         now,
       }),
     };
@@ -276,6 +283,10 @@ async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<v
     ? Promise.resolve()
     : new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   await Promise.race([work, aborted]);
+}
+
+function toServer({ name, url }: ListenerStatus): readonly OpenRpcServer[] {
+  return url === undefined ? [] : [{ name, url }];
 }
 
 function verifyRegistration(registration: { readonly key: string }, signature: string): boolean {

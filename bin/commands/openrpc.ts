@@ -1,20 +1,21 @@
-/** `supervisor openrpc`: the OpenRPC document made from the method table. */
+/** `supervisor openrpc`: the OpenRPC document made from the method table, or the same as a page for people. */
 import { buildConfig } from "../../src/config.ts";
-import { openRpcDocument } from "../../src/rpc/openrpc.ts";
+import { DEFAULT_SERVERS, openRpcDocument } from "../../src/rpc/openrpc.ts";
+import { referencePage } from "../../src/rpc/reference.ts";
 import { limitsOf } from "../../src/supervisor.ts";
 import type { Command } from "../command.ts";
 import { programVersion } from "../version.ts";
 
 export const openrpc: Command = {
-  options: [],
-  examples: ["supervisor openrpc > openrpc.json"],
-  async run({ terminal }) {
+  options: [{ flag: "--markdown", description: "A page for people instead of the document" }],
+  examples: ["supervisor openrpc > openrpc.json", "supervisor openrpc --markdown > api.md"],
+  async run({ flags, terminal }) {
     const document = openRpcDocument({
       version: programVersion(),
-      url: "http://localhost:8080/",
+      servers: DEFAULT_SERVERS,
       limits: limitsOf(buildConfig({})),
     });
-    terminal.out(`${JSON.stringify(document, undefined, 2)}\n`);
+    terminal.out(flags.has("markdown") ? referencePage(document) : `${JSON.stringify(document, undefined, 2)}\n`);
     return 0;
   },
 };

@@ -42,17 +42,26 @@ export type OpenRpcMethod = {
 export type OpenRpcDocument = {
   readonly openrpc: "1.3.2";
   readonly info: Json;
-  readonly servers: readonly Json[];
+  readonly servers: readonly OpenRpcServer[];
   readonly methods: readonly OpenRpcMethod[];
   readonly components: { readonly errors: Readonly<Record<string, Json>> };
   readonly "x-limits": Readonly<Record<string, number>>;
 };
 
+/** Where the API is served by a supervisor that has its defaults. */
+export const DEFAULT_SERVERS: readonly OpenRpcServer[] = [{ name: "http", url: "http://localhost:8080/" }];
+
+export type OpenRpcServer = {
+  readonly name: string;
+  /** Absolute. */
+  readonly url: string;
+};
+
 interface DocumentOptions {
   /** The program's. */
   readonly version: string;
-  /** Absolute: where the API is served. */
-  readonly url: string;
+  /** Where the API is served. */
+  readonly servers: readonly OpenRpcServer[];
   /** Every limit by its setting's name. */
   readonly limits: Readonly<Record<string, number>>;
 }
@@ -75,7 +84,7 @@ const Signatures = Type.Array(SignatureEntry, {
 });
 
 /** Makes the document. `rpc.discover` gives it and is itself not in it (OpenRPC 1.3.2, "Service Discovery Method"). */
-export function openRpcDocument({ version, url, limits }: DocumentOptions): OpenRpcDocument {
+export function openRpcDocument({ version, servers, limits }: DocumentOptions): OpenRpcDocument {
   const methods = Object.entries(METHODS).filter(([name]) => !name.startsWith("rpc."));
   return {
     openrpc: "1.3.2",
@@ -85,7 +94,7 @@ export function openRpcDocument({ version, url, limits }: DocumentOptions): Open
       description: DESCRIPTION,
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
-    servers: [{ name: "http", url }],
+    servers,
     methods: methods.map(([name, method]) => toMethod(name, method)),
     components: {
       errors: Object.fromEntries(Object.entries(ERRORS).map(([name, { code, message }]) => [name, { code, message }])),

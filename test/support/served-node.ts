@@ -18,10 +18,18 @@ export interface ServedNode extends AsyncDisposable {
   callParams(method: string, params?: object, ageSeconds?: number): Promise<object>;
 }
 
-type Wishes = Partial<NodeOptions> & { readonly allowedOrigins?: readonly string[] };
+type Wishes = Partial<NodeOptions> & {
+  readonly allowedOrigins?: readonly string[];
+  /** Registered by ops; `build` unless told. */
+  readonly runner?: string;
+};
 
 /** Starts it on a free port of loopback; alice submits, ops registers. */
-export async function startServedNode({ allowedOrigins = [], ...wanted }: Wishes = {}): Promise<ServedNode> {
+export async function startServedNode({
+  allowedOrigins = [],
+  runner = "build",
+  ...wanted
+}: Wishes = {}): Promise<ServedNode> {
   let httpUrl = "";
   const node = await startNode({
     keys: { alice: { roles: ["submitter"] }, ops: { roles: ["registrar"] } },
@@ -33,7 +41,7 @@ export async function startServedNode({ allowedOrigins = [], ...wanted }: Wishes
     ...wanted,
   });
   for (const listener of node.supervisor.listeners) if (listener.name === "http") httpUrl = listener.status().url ?? "";
-  await registerRunner(node, "build");
+  await registerRunner(node, runner);
   const alice = testSigner("alice");
   return {
     node,

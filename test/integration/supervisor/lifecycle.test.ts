@@ -49,7 +49,10 @@ describe("Supervisor", () => {
       ready: false,
       checks: { redis: "up", mycelium: "down: no daemon", http: "down: starting" },
     });
-    expect(JSON.parse(node.supervisor.openRpcText)).toMatchObject({ openrpc: "1.3.2" });
+    expect(JSON.parse(node.supervisor.openRpcText)).toMatchObject({
+      openrpc: "1.3.2",
+      servers: [{ url: "http://localhost:8080/" }],
+    });
   });
 
   test("is not ready while Redis is away, and again when it is back", async () => {

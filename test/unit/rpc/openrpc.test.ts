@@ -7,9 +7,9 @@ import { signingInput, verifySignature } from "../../../src/auth/signature.ts";
 import { ERRORS } from "../../../src/errors.ts";
 import { exampleAuth } from "../../../src/rpc/example-auths.ts";
 import { METHODS } from "../../../src/rpc/methods.ts";
-import { openRpcDocument } from "../../../src/rpc/openrpc.ts";
+import { DEFAULT_SERVERS, openRpcDocument } from "../../../src/rpc/openrpc.ts";
 
-const OPTIONS = { version: "1.2.3", url: "http://localhost:8080/", limits: { max_body_bytes: 2_097_152 } };
+const OPTIONS = { version: "1.2.3", servers: DEFAULT_SERVERS, limits: { max_body_bytes: 2_097_152 } };
 const document = openRpcDocument(OPTIONS);
 const { methods } = document;
 const schemas = methods.flatMap(({ name, params, result }) =>
