@@ -323,7 +323,7 @@ const CASES: Readonly<Record<string, Case>> = {
       const id = await run(outside, 'head -c 1025 /dev/zero > "$HORUS_RESULT"');
       return outside.client.call("get_job", { id });
     },
-    told: { state: "failed", reason: "result too large: more than 1024 bytes" },
+    told: { state: "failed", reason: "result too large: 1025 bytes, max_result_bytes is 1024" },
   },
   lease_ms: {
     settings: { "jobs.lease_ms": 500, "jobs.reap_interval_ms": 50 },

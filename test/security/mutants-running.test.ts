@@ -154,22 +154,22 @@ const ADMISSION: readonly MutantRow[] = [
   ],
   [
     "a job does not live too long",
-    off(SUBMIT, "if (job.expires_at - job.created_at > limits.maxLifetimeSeconds) {"),
+    off(SUBMIT, "if (present > allowed) {"),
     async (build) => admitted(build, { created_at: NOW, expires_at: NOW + 86_401 }),
   ],
   [
     "a payload is not too large",
-    { file: SUBMIT, from: "Buffer.byteLength(job.payload)", to: "0" },
+    { file: SUBMIT, from: '"max_payload_bytes", job.payload', to: '"max_payload_bytes", ""' },
     async (build) => admitted(build, { payload: "x".repeat(1001) }),
   ],
   [
     "a value of the environment is not too large",
-    { file: SUBMIT, from: "Buffer.byteLength(value)", to: "0" },
+    { file: SUBMIT, from: '"max_env_value_bytes", value', to: '"max_env_value_bytes", ""' },
     async (build) => admitted(build, { env_vars: { A: "x".repeat(101) } }),
   ],
   [
     "a document is not too large",
-    { file: SUBMIT, from: "Buffer.byteLength(text)", to: "0" },
+    { file: SUBMIT, from: '"max_document_bytes", text', to: '"max_document_bytes", ""' },
     async (build) =>
       admitted(build, {
         env_vars: Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`A${index}`, "x".repeat(100)])),
