@@ -140,28 +140,21 @@ describe("supervisor doctor", () => {
     );
   });
 
-  test("finds slots of a Cluster that nobody serves, and a master that is away", { timeout: 60_000 }, async () => {
+  test("finds slots of a Cluster that no master has", async () => {
     await init();
     const cluster = await startCluster();
     const whole = await doctor("--redis-url", cluster.url);
     const clients = cluster.nodes.map((node) => node.client());
-    await cluster.nodes[2]?.kill("SIGKILL");
-    await waitUntil(async () => /cluster_slots_fail:[1-9]/u.test(String(await clients[0]?.call("CLUSTER", "INFO"))));
-    let headless = whole;
-    // A client that asks the dead one first finds the others a little later.
+    // The owner's last packets may give the slot back to the others: they are told until all say the same.
     await waitUntil(async () => {
-      headless = await doctor("--redis-url", cluster.url);
-      return !headless.stdout.includes("cannot connect");
-    }, 40_000);
-    for (const client of clients.slice(0, 2)) await client.call("CLUSTER", "DELSLOTS", 16_383);
-
+      for (const client of clients.toReversed())
+        await client.call("CLUSTER", "DELSLOTS", 16_383).catch(() => undefined);
+      const infos = await Promise.all(clients.map(async (client) => String(await client.call("CLUSTER", "INFO"))));
+      return infos.every((info) => info.includes("cluster_slots_assigned:16383"));
+    });
     const holey = await doctor("--redis-url", cluster.url);
 
     expect(whole.stdout).toMatch(/^good {4}Redis Cluster: all 16384 slots on 3 masters$/mu);
-    expect(headless.stdout).toMatch(/^fault {3}Redis 127\.0\.0\.1:\d+: does not answer \(.*\)$/mu);
-    expect(headless.stdout).toMatch(
-      /^fault {3}Redis Cluster: the master of 5462 slots does not answer.*Start it again/mu,
-    );
     expect(holey.stdout).toMatch(/^fault {3}Redis Cluster: 16383 of 16384 slots .*Run: redis-cli --cluster fix/mu);
   });
 
