@@ -92,7 +92,11 @@ function requestOf({ bytes, isAmbiguous }: Mutation): Request | number | undefin
   if (id === undefined) return undefined;
   if (!isRequestId(id)) return -32_600;
   if (!isMethodName(method)) return -32_601;
-  // An empty array is no params.
+  return withParams(method, params);
+}
+
+/** An empty array is no params. */
+function withParams(method: string, params: unknown): Request | number {
   if (Array.isArray(params) && params.length === 0) return { method, params: {} };
   return isMembers(params) ? { method, params } : -32_602;
 }
