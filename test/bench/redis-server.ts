@@ -42,8 +42,11 @@ export class RedisServer implements AsyncDisposable {
   /** Resolves when it answers. @throws Error with the fix when there is no redis-server. */
   static async start(): Promise<RedisServer> {
     const server = new RedisServer(await mkdtemp(join(tmpdir(), "horus-bench-redis-")));
+    const answers = server.#answers();
+    // The client is closed when it does not start: the reason is what start() says.
+    answers.catch(() => undefined);
     try {
-      await Promise.race([server.#answers(), server.#fails()]);
+      await Promise.race([answers, server.#fails()]);
       return server;
     } catch (error) {
       await server[Symbol.asyncDispose]();

@@ -2,14 +2,14 @@
 import { describe, expect, test } from "vitest";
 
 import { CarrierError } from "../../src/errors.ts";
+import { isSoak, soakOrEvery } from "../support/soak.ts";
 import { type Aftermath, runStorm } from "../support/storm.ts";
 import { describeStorm, FULL_STORM, judgeStorm, SHORT_STORM } from "./storm.ts";
 
-const isSoak = process.env["SOAK"] === "1";
 /** CHAOS_SEED=n repeats all decisions of a run; its timing stays the machine's. */
 const seed = Number(process.env["CHAOS_SEED"] ?? Date.now() % 1_000_000);
 
-describe.each([2, 3])("over %i nodes in a storm", (nodes) => {
+describe.each(soakOrEvery(2, [3, 2]))("over %i nodes in a storm", (nodes) => {
   test(
     "a job whose caller was answered is there once, every caller is answered or told, nothing runs twice",
     { timeout: isSoak ? 1_200_000 : 120_000 },

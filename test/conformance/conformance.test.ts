@@ -1,4 +1,4 @@
-/** The kit against the reference runner, the runner in Python, and runners that are broken on purpose. */
+/** The kit against the reference runner, the runner in Python, and runners that are broken on purpose: a few, all with SOAK=1. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { isHere, PYTHON, PYTHON_RUNNER } from "../support/machine.ts";
+import { soakOrEvery } from "../support/soak.ts";
 import { BREAKAGES, breakRunner, RUNNER_DIRECTORY } from "./breakages.ts";
 import { CHECKS } from "./checks.ts";
 import { type ConformanceOptions, runConformance } from "./conformance.ts";
@@ -90,7 +91,7 @@ describe.skipIf(!isHere(PYTHON_RUNNER))("The kit and the runner in Python", () =
     LIMIT_MS,
   );
 
-  test.concurrent.each(BREAKAGES)(
+  test.concurrent.each(soakOrEvery(6, BREAKAGES))(
     "finds a runner that $name",
     async (breakage) => {
       const script = await breakRunner(breakage, join(directory, String(BREAKAGES.indexOf(breakage))));

@@ -9,6 +9,7 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { buildJob, type Result, signJob, SupervisorClient } from "../../src/client/index.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { dial } from "../../transports/dial.ts";
+import { isSoak } from "../support/soak.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -16,7 +17,7 @@ const RUNNERS = ["runner-1", "runner-2", "runner-3", "runner-4"] as const;
 const SLOTS = 2;
 /** Jobs that must all run at the same time for any of them to end: as many as there are slots. */
 const ROUND = RUNNERS.length * SLOTS;
-const ROUNDS = 40;
+const ROUNDS = isSoak ? 40 : 12;
 /** One job in so many is sent to both supervisors at the same moment. */
 const TWIN_EVERY = 5;
 

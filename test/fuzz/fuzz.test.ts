@@ -1,7 +1,8 @@
-/** Malformed inputs on the real program: a short run always; `npm run fuzz` is the long one. */
+/** Malformed inputs on the real program: a short run always, a longer one with SOAK=1; `npm run fuzz` is the long one. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { type Build, build } from "../bench/build.ts";
+import { isSoak, soakOrEvery } from "../support/soak.ts";
 import { BREAKAGE_NAMES } from "./breakages.ts";
 import { type FuzzOptions, type FuzzReport, runFuzz } from "./fuzz.ts";
 
@@ -22,23 +23,25 @@ async function run(options: Omit<FuzzOptions, "built">): Promise<FuzzReport> {
 }
 
 describe("The program", () => {
-  test.each([
-    ["the same each time", 20_261_125],
-    ["new each time", Date.now() % 1_000_000],
-  ])(
+  test.each(
+    soakOrEvery(2, [
+      ["the same each time", 20_261_125],
+      ["new each time", Date.now() % 1_000_000],
+    ] as const),
+  )(
     "crashes, hangs, admits and keeps nothing, whatever is sent to it: inputs %s (seed %i)",
     async (_which, seed) => {
-      const report = await run({ ...UNHURRIED, seed, inputs: 1500 });
+      const report = await run({ ...UNHURRIED, seed, inputs: isSoak ? 1500 : 500 });
 
       expect(report.findings).toEqual([]);
-      expect(report.jobs).toBeGreaterThan(100);
+      expect(report.jobs).toBeGreaterThan(isSoak ? 100 : 30);
     },
     240_000,
   );
 });
 
 describe("A build that is broken", () => {
-  test.each(BREAKAGE_NAMES)(
+  test.each(soakOrEvery(3, BREAKAGE_NAMES))(
     "is found out: %s",
     async (broken) => {
       const report = await run({ ...BROKEN, seed: 7, broken });
@@ -48,15 +51,19 @@ describe("A build that is broken", () => {
     240_000,
   );
 
-  test("by a crash is told by the number of the input that does it again, alone", async () => {
-    const found = await run({ ...BROKEN, seed: 7, broken: "crash" });
-    const only = found.findings.find(({ kind }) => kind === "crash")?.inputs ?? [];
-    const again = await run({ ...BROKEN, seed: 7, broken: "crash", only });
+  test.runIf(isSoak)(
+    "by a crash is told by the number of the input that does it again, alone",
+    async () => {
+      const found = await run({ ...BROKEN, seed: 7, broken: "crash" });
+      const only = found.findings.find(({ kind }) => kind === "crash")?.inputs ?? [];
+      const again = await run({ ...BROKEN, seed: 7, broken: "crash", only });
 
-    expect(only).toHaveLength(1);
-    expect(again.findings.map(({ kind, inputs }) => ({ kind, inputs }))).toContainEqual({
-      kind: "crash",
-      inputs: only,
-    });
-  }, 240_000);
+      expect(only).toHaveLength(1);
+      expect(again.findings.map(({ kind, inputs }) => ({ kind, inputs }))).toContainEqual({
+        kind: "crash",
+        inputs: only,
+      });
+    },
+    240_000,
+  );
 });

@@ -1,7 +1,8 @@
 /** What Redis may do to a runner. */
+import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Check, expectSame, type Stage } from "../check.ts";
+import { type Check, expectSame, seen, type Stage } from "../check.ts";
 import { linesOf } from "../job.ts";
 import type { Site } from "../site.ts";
 
@@ -10,6 +11,9 @@ const LEASE_MS = 5000;
 /** A line every tenth of a second. */
 const LINES = 20;
 const PAYLOAD = `for i in $(seq ${LINES}); do echo $i; sleep 0.1; done; echo 42 > $HORUS_RESULT`;
+
+/** The supervisor's own way back to Redis, at the longest. */
+const RECONNECT_MS = 30_000;
 
 /** Is this connection another's than the runner's? */
 type IsOther = (connection: string) => boolean;
@@ -30,6 +34,16 @@ async function through(stage: Stage, site: Site, outage: (isOther: IsOther) => P
   await candidate.expectGoesOn();
 }
 
+/** The kit looks through the supervisor, which dials Redis anew after a while of its own. */
+async function supervisorReaches({ node }: Site): Promise<void> {
+  const { jobs } = node.store;
+  const answers = async () => jobs.get(randomUUID()).then(isDone, isAway);
+  await seen("the supervisor reaches Redis again", answers, { ms: RECONNECT_MS });
+}
+
+const isDone = () => true;
+const isAway = () => false;
+
 export const OUTAGE_CHECKS: readonly Check[] = [
   {
     name: "redis-restart",
@@ -41,6 +55,7 @@ export const OUTAGE_CHECKS: readonly Check[] = [
       await through(stage, site, async () => {
         await site.server.kill("SIGKILL");
         await site.server.restart();
+        await supervisorReaches(site);
       });
     },
   },

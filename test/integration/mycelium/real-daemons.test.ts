@@ -9,9 +9,9 @@ import { padPayload } from "../../../transports/mycelium/padding.ts";
 import { StubHandler, aCall, captureLog, until, within } from "../../support/mycelium-harness.ts";
 import { type Pair, realPair } from "../../support/mycelium-pair.ts";
 import { unlimited } from "../../support/mycelium-setup.ts";
+import { isSoak } from "../../support/soak.ts";
 
 const binary = process.env["MYCELIUM_BIN"] ?? "";
-const isSoak = process.env["SOAK"] === "1";
 
 describe.skipIf(binary === "")("over real daemons", () => {
   const handler = new StubHandler();

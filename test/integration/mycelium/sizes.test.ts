@@ -7,8 +7,8 @@ import { padPayload } from "../../../transports/mycelium/padding.ts";
 import { isUndeliverable } from "../../support/mycelium-daemon.ts";
 import { aCall } from "../../support/mycelium-harness.ts";
 import { type Bench, Benches } from "../../support/mycelium-setup.ts";
+import { isSoak } from "../../support/soak.ts";
 
-const isSoak = process.env["SOAK"] === "1";
 const benches = new Benches();
 afterEach(() => benches.close());
 

@@ -1,14 +1,16 @@
 /**
  * Random sequences of everything that can happen to jobs by several runners, against the rules in memory: after every step
- * the store answers as they say and the whole database agrees. RUNS says how many sequences, for each number of shards.
+ * the store answers as they say and the whole database agrees. SOAK=1 tries 1,000 sequences for each number of shards,
+ * RUNS=n as many as it says.
  */
 import { asyncModelRun, asyncProperty, check, commands, defaultReportMessage } from "fast-check";
 import { describe, expect, test } from "vitest";
 
+import { isSoak } from "../../support/soak.ts";
 import { EVENTS, expectSame, Model, type Real } from "../../support/store-model.ts";
 import { aRegistration, type Fixture, startStore } from "../../support/store.ts";
 
-const RUNS = Number(process.env["RUNS"] ?? 1000);
+const RUNS = Number(process.env["RUNS"] ?? (isSoak ? 1000 : 80));
 
 const SECOND = aRegistration({ name: "build-2", key: `ed25519:${"b".repeat(64)}` });
 

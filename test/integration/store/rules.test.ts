@@ -1,6 +1,6 @@
 /**
- * Every test that guards a rule for Redis fails once its rule is taken out of a copy of the checkout. The first of each
- * rule is tried; RULES=5,9 tries all of those rules, RULES=all every one.
+ * Every test that guards a rule for Redis fails once its rule is taken out of a copy of the checkout. Some are tried;
+ * SOAK=1 tries every one, RULES=5,9 all of those rules.
  */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,15 +9,12 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { copyCheckout } from "../../support/checkout.ts";
 import { runProcess } from "../../support/process.ts";
+import { soakOrEvery } from "../../support/soak.ts";
 import { CLIENT_RULES, type Guarded, RULES } from "./rules.ts";
 
 const ALL = [...RULES, ...CLIENT_RULES];
-const WANTED = (process.env["RULES"] ?? "").split(",");
-const GUARDED = ALL.filter(({ rule }, index) =>
-  process.env["RULES"] === undefined
-    ? ALL.findIndex((other) => other.rule === rule) === index
-    : WANTED.includes("all") || WANTED.includes(String(rule)),
-);
+const WANTED = process.env["RULES"]?.split(",");
+const GUARDED = WANTED === undefined ? soakOrEvery(9, ALL) : ALL.filter(({ rule }) => WANTED.includes(String(rule)));
 
 let copy = "";
 beforeAll(async () => {

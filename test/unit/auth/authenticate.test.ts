@@ -20,6 +20,7 @@ import {
   seededRandom,
   VECTORS,
 } from "../../support/signing.ts";
+import { isSoak } from "../../support/soak.ts";
 
 const { caller, supervisorA, supervisorB, approver } = VECTORS.keys;
 const NODE = `x25519:${"ab".repeat(32)}`;
@@ -358,7 +359,7 @@ function mutate(text: string, random: () => number): string {
 }
 
 describe("mutations of a signed call", () => {
-  const MUTATIONS = process.env["SOAK"] === undefined ? 2000 : 20_000;
+  const MUTATIONS = isSoak ? 20_000 : 2000;
 
   test(`none of ${MUTATIONS} is accepted unless it says the same`, { timeout: 60_000 }, async () => {
     const stage = aStage();

@@ -17,6 +17,7 @@ import {
   seededRandom,
   VECTORS,
 } from "../../support/signing.ts";
+import { isSoak } from "../../support/soak.ts";
 
 const { caller, approver, supervisorA, supervisorB } = VECTORS.keys;
 const NODE = `x25519:${"ab".repeat(32)}`;
@@ -192,7 +193,7 @@ describe("verifyJobSignatures", () => {
 });
 
 describe("mutations of a signed job", () => {
-  const MUTATIONS = process.env["SOAK"] === undefined ? 2000 : 20_000;
+  const MUTATIONS = isSoak ? 20_000 : 2000;
   const isJob = Compile(JobDocument);
 
   test(`none of ${MUTATIONS} is accepted unless it says the same`, { timeout: 60_000 }, async () => {

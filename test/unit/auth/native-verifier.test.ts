@@ -10,12 +10,13 @@ import {
 import { createSigner, digestOf, isCheckedSignature, verifySignature } from "../../../src/auth/signature.ts";
 import { cornerCases } from "../../support/corner-cases.ts";
 import { SEEDS, VECTORS } from "../../support/signing.ts";
+import { isSoak } from "../../support/soak.ts";
 
 const native = (maxInFlight = 1000): Verifier => createVerifier({ crypto: "native", maxInFlight });
 const noble = (): Verifier => createVerifier({ crypto: "noble", maxInFlight: 1 });
 
 /** `SOAK=1` tries as many as the rule was found with, and more. */
-const CASES = process.env["SOAK"] === undefined ? 520 : 5200;
+const CASES = isSoak ? 5200 : 520;
 
 describe("native and noble", () => {
   test(`agree with the rule on ${CASES} corner cases`, { timeout: 120_000 }, async () => {
