@@ -29,7 +29,8 @@ export async function build(): Promise<Build> {
     await cp(join(ROOT, "package.json"), join(directory, "package.json"));
     const config = join(directory, "tsconfig.json");
     await writeFile(config, JSON.stringify(configOf(directory)));
-    compile(config);
+    run([compiler(), "-p", config], 'make "npm run check:types" pass first');
+    run([join(ROOT, "bin/bundle.mjs"), directory], "see bin/bundle.mjs");
     await cp(join(ROOT, "src/store/lua"), join(directory, "src/store/lua"), { recursive: true });
     return built;
   } catch (error) {
@@ -46,10 +47,13 @@ function configOf(directory: string): object {
   };
 }
 
-function compile(config: string): void {
-  const manifest = createRequire(import.meta.url).resolve("typescript/package.json");
-  const compiler = join(dirname(manifest), "bin", "tsc");
-  const ran = spawnSync(process.execPath, [compiler, "-p", config], { encoding: "utf8" });
+function compiler(): string {
+  return join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
+}
+
+/** @throws Error with its output and the fix. */
+function run(words: readonly string[], fix: string): void {
+  const ran = spawnSync(process.execPath, words, { encoding: "utf8" });
   if (ran.status === 0) return;
-  throw new Error(`The program does not compile; make "npm run check:types" pass first.\n${ran.stdout}${ran.stderr}`);
+  throw new Error(`The program can not be built; ${fix}.\n${ran.stdout}${ran.stderr}`);
 }

@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import { freePort } from "../../bin/demo/port.ts";
 import { RunningProgram } from "../support/program.ts";
@@ -15,16 +16,31 @@ function survivors(mark: string): string {
 }
 
 /** A gate that a job waits at until the test opens it: it is seen running however slow the machine is. */
-function aGate(system: System, name: string): { readonly script: string; open(): Promise<void> } {
+interface Gate {
+  readonly script: string;
+  /** Resolves once a job stands there. */
+  reached(): Promise<void>;
+  open(): Promise<void>;
+}
+
+function aGate(system: System, name: string): Gate {
   const path = join(system.directory, name);
-  return { script: `until [ -e '${path}' ]; do sleep 0.1; done`, open: async () => writeFile(path, "") };
+  return {
+    script: `touch '${path}.reached'; until [ -e '${path}' ]; do sleep 0.1; done`,
+    reached: async () => waitUntil(() => existsSync(`${path}.reached`)),
+    open: async () => writeFile(path, ""),
+  };
 }
 
 describe("a job from submit to its end", () => {
-  test("runs, shows its log and result, and ends with a good receipt", async () => {
-    await using system = await startSystem();
+  let system: System;
+  beforeAll(async () => {
+    system = await startSystem();
     await system.startRunner("demo");
+  });
+  afterAll(async () => system[Symbol.asyncDispose]());
 
+  test("runs, shows its log and result, and ends with a good receipt", async () => {
     const ran = await system.run(["submit", "--runner", "demo", "--wait", "--follow"], {
       input: 'echo "to stdout"\necho "to stderr" >&2\nprintf \'{"answer":42}\' > "$HORUS_RESULT"\n',
     });
@@ -36,9 +52,6 @@ describe("a job from submit to its end", () => {
   });
 
   test("fails with the script's exit code, which submit --wait passes on as failure", async () => {
-    await using system = await startSystem();
-    await system.startRunner("demo");
-
     const view = await system.json(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
     const plain = await system.run(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
 
@@ -47,8 +60,6 @@ describe("a job from submit to its end", () => {
   });
 
   test("ends as timeout and leaves no process behind", async () => {
-    await using system = await startSystem();
-    await system.startRunner("demo");
     const mark = `horus-mark-${process.pid}-${Date.now()}`;
 
     const view = await system.json(["submit", "--runner", "demo", "--wait", "--timeout", "1"], {
@@ -60,8 +71,6 @@ describe("a job from submit to its end", () => {
   });
 
   test("is listed, read and deleted by its owner, and then gone", async () => {
-    await using system = await startSystem();
-    await system.startRunner("demo");
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", "echo hello", "--wait"]);
 
     const listed = await system.run(["job", "list", "--state", "completed"]);
@@ -77,10 +86,9 @@ describe("a job from submit to its end", () => {
   });
 
   test("can be cancelled while it runs", async () => {
-    await using system = await startSystem();
-    await system.startRunner("demo");
-    const { id } = await system.json(["submit", "--runner", "demo", "--payload", "sleep 300"]);
-    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+    const gate = aGate(system, "never-opened");
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", gate.script]);
+    await gate.reached();
 
     await system.run(["job", "cancel", String(id)]);
     const ended = await system.run(["job", "wait", String(id)]);
@@ -96,7 +104,7 @@ describe("when something dies", () => {
     const gate = aGate(system, "gate");
     const first = await system.startRunner("one", ["--exec", "bash -s", "--group", "both"]);
     const { id } = await system.json(["submit", "--runner", "both", "--payload", `${gate.script}; echo end`]);
-    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+    await gate.reached();
 
     await first.stop("SIGKILL");
     await gate.open();
@@ -118,7 +126,7 @@ describe("when something dies", () => {
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo survived`], {
       env,
     });
-    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+    await gate.reached();
 
     await second.program.stop("SIGKILL");
     const third = await system.startSupervisor();
@@ -175,7 +183,7 @@ describe("when something dies", () => {
     const gate = aGate(system, "gate");
     const runner = await system.startRunner("demo");
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo drained`]);
-    await waitUntil(async () => (await system.json(["job", "get", String(id)]))["state"] === "running");
+    await gate.reached();
 
     const stopped = runner.stop("SIGTERM");
     await runner.waitFor(/runner_draining/u);
