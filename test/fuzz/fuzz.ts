@@ -100,7 +100,7 @@ class Run {
     // A stream of its own, whose findings count as well.
     if (only === undefined)
       await this.#send(Array.from({ length: Math.min(WARM_UP, inputs) }, (_, index) => WARM_UP_FROM + index));
-    const before = this.#isOver ? 0 : await this.#system.heapBytes();
+    const before = this.#isOver ? 0 : await this.#heapBytes();
     if (!this.#isOver) await this.#send(numbers);
     const after = this.#isOver ? before : await this.#heapAfter(before);
     await this.#judgeTheRest();
@@ -205,13 +205,24 @@ class Run {
     this.#findings.push({ kind: "crash", inputs, text: `the program ended:\n${last}` });
   }
 
+  /** 0 where the process has ended meanwhile: what did it need not show at once. */
+  async #heapBytes(): Promise<number> {
+    try {
+      return await this.#system.heapBytes();
+    } catch (error) {
+      if (await this.#system.isServing()) throw error;
+      if (!this.#findings.some(({ kind }) => kind === "crash")) await this.#findTheCrash();
+      return 0;
+    }
+  }
+
   /** Connections and what they held are gone a moment after they ended. */
   async #heapAfter(before: number): Promise<number> {
     const endMs = performance.now() + QUIET_MS;
-    let after = await this.#system.heapBytes();
+    let after = await this.#heapBytes();
     while (hasGrown(before, after) && performance.now() < endMs) {
       await sleep(500);
-      after = await this.#system.heapBytes();
+      after = await this.#heapBytes();
     }
     if (hasGrown(before, after)) {
       this.#findings.push({ kind: "memory", inputs: [], text: `${before} bytes before, ${after} after` });

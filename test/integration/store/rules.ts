@@ -18,6 +18,8 @@ export interface Guarded {
   readonly file: string;
   readonly title: string;
   /** How the rule is taken out. */
+  /** How often it may be played until it fails once. Default: 1. */
+  readonly tries?: number;
   readonly without: readonly Change[];
   /** For a test that fails by waiting in vain, in ms. */
   readonly patienceMs?: number;
@@ -29,17 +31,19 @@ const source = (file: string, what: string, by: string): Change => ({ file: `src
 export const RULES: readonly Guarded[] = [
   {
     rule: 1,
-    prevents: "a script that stops half-way on a slot that moves",
-    file: "integration/store/cluster.test.ts",
-    title: "a slot that moves refuses calls whole, and loses nothing",
-    without: [lua("lib/10-shard", "return redis.call('EXISTS', unpack(keys))", "return 0")],
-  },
-  {
-    rule: 1,
     prevents: "ids that are looked for in the wrong shard after a change of the setting",
     file: "integration/store/data.test.ts",
     title: "keep the shard count of their first start",
     without: [lua("meta", "or (ARGV[2] ~= '' and shards ~= ARGV[2])", "")],
+  },
+  {
+    rule: 1,
+    prevents: "a script that stops half-way on a slot that moves",
+    file: "integration/store/cluster.test.ts",
+    title: "a slot that moves refuses calls whole, and loses nothing",
+    // Where the keys lie is Redis' choice: not every order shows it.
+    tries: 5,
+    without: [lua("lib/10-shard", "return redis.call('EXISTS', unpack(keys))", "return 0")],
   },
   {
     rule: 1,
