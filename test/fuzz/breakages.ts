@@ -13,6 +13,12 @@ const HANDLE = "const message = this.#parser.parse(bytes);";
 
 /** By name, with the finding each must lead to; they change a compiled copy, never what ships. */
 const BREAKAGES: Readonly<Record<string, Change>> = {
+  /** Every signature of a job is good. */
+  admitted: {
+    file: "src/auth/authenticate.js",
+    what: "if (!answers.every(Boolean))",
+    by: "if (false)",
+  },
   /** A parser's error ends the process. */
   crash: {
     file: "transports/http/listener.js",
@@ -24,12 +30,6 @@ const BREAKAGES: Readonly<Record<string, Change>> = {
     file: "src/rpc/dispatcher.js",
     what: HANDLE,
     by: `if (bytes[0] === 0x5b) await new Promise(() => {});\n            ${HANDLE}`,
-  },
-  /** Every signature of a job is good. */
-  admitted: {
-    file: "src/auth/authenticate.js",
-    what: "if (!answers.every(Boolean))",
-    by: "if (false)",
   },
   /** None is. */
   refused: {

@@ -41,7 +41,7 @@ describe("The program", () => {
 });
 
 describe("A build that is broken", () => {
-  test.each(soakOrEvery(3, BREAKAGE_NAMES))(
+  test.each(soakOrEvery(6, BREAKAGE_NAMES))(
     "is found out: %s",
     async (broken) => {
       const report = await run({ ...BROKEN, seed: 7, broken });

@@ -18,9 +18,9 @@ export interface Guarded {
   readonly file: string;
   readonly title: string;
   /** How the rule is taken out. */
+  readonly without: readonly Change[];
   /** How often it may be played until it fails once. Default: 1. */
   readonly tries?: number;
-  readonly without: readonly Change[];
   /** For a test that fails by waiting in vain, in ms. */
   readonly patienceMs?: number;
 }
