@@ -1,7 +1,6 @@
 /** A terminal that records: what a command wrote, with the person's keys (input, Ctrl-C, SIGHUP) in the test's hand. */
-import { fileURLToPath } from "node:url";
-
 import type { Terminal } from "../../bin/terminal.ts";
+import { PROGRAM } from "./program.ts";
 
 export interface TerminalWishes {
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -18,13 +17,7 @@ export class RecordingTerminal implements Terminal {
   readonly colours: Terminal["colours"];
   readonly ask?: (question: string) => Promise<string>;
   readonly env: Terminal["env"];
-  /** From source, through a loader whose place does not depend on the working directory. */
-  readonly program = [
-    process.execPath,
-    "--import",
-    import.meta.resolve("tsx"),
-    fileURLToPath(new URL("../../bin/supervisor.ts", import.meta.url)),
-  ];
+  readonly program = PROGRAM;
   stdout = "";
   stderr = "";
   readonly #stop = new AbortController();
