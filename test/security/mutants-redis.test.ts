@@ -11,7 +11,7 @@ import type { Lease } from "../../src/runner/source.ts";
 import type { RedisJobSource } from "../../src/store/redis-source.ts";
 import type { Admission, Store } from "../../src/store/store.ts";
 import * as whole from "../support/build-under-test.ts";
-import { type Build, describeMutants, type MutantRow } from "../support/mutants.ts";
+import { type Build, describeMutants, isTaken, type MutantRow } from "../support/mutants.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { anAdmission, aRegistration, aToken, IDENTITY, nowSeconds, QUIET, storeOptions } from "../support/store.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -33,7 +33,7 @@ interface Site {
   readonly store: Store;
   readonly source: RedisJobSource;
   /** A source that says it is another, unattached. */
-  readonly anotherSource: (groups: readonly string[]) => Promise<RedisJobSource>;
+  readonly anotherSource: (groups: readonly string[], leaseMs?: number) => Promise<RedisJobSource>;
   /** Is a job of alice let in as a new one? */
   readonly isNew: (wanted?: Partial<Admission>) => Promise<boolean>;
   readonly run: (wanted?: Partial<Admission>) => Promise<Lease>;
@@ -45,7 +45,7 @@ function on(attack: (site: Site) => Promise<boolean>): (build: Build) => Promise
     await client.flushall();
     const store = build.createRedisStore(storeOptions(redis));
     const sources: RedisJobSource[] = [];
-    const anotherSource = async (groups: readonly string[]): Promise<RedisJobSource> => {
+    const anotherSource: Site["anotherSource"] = async (groups, leaseMs) => {
       const runner = { name: "build-1", groups };
       const source = build.createRedisJobSource({
         url: redis.url,
@@ -53,6 +53,7 @@ function on(attack: (site: Site) => Promise<boolean>): (build: Build) => Promise
         log: QUIET,
         now: Date.now,
         runner,
+        ...(leaseMs === undefined ? {} : { leaseMs }),
       });
       sources.push(source);
       await source.start();
@@ -427,6 +428,20 @@ const FENCE: readonly MutantRow[] = [
       const lease = await run();
       await store.revocations.revoke([RUNNER_KEY]);
       return (await source.finish(lease, COMPLETED)).outcome === "accepted";
+    }),
+  ],
+  [
+    "a code is a number that can be shown",
+    lua("finish", "if not (code and code % 1 == 0 and math.abs(code) <= 2147483647) then", "if false then"),
+    on(async ({ source, run }) => isTaken(source.finish(await run(), { ...COMPLETED, code: Infinity }))),
+  ],
+  [
+    "a lease that is no number takes no job out of its queue",
+    lua("claim", "if not (lease_ms and lease_ms >= 1 and lease_ms % 1 == 0 and lease_ms < 1e12) then", "if false then"),
+    on(async ({ source, anotherSource, isNew }) => {
+      await isNew();
+      await isTaken((await anotherSource(["build"], Number.NaN)).claim(1, aToken()));
+      return !(await claims(source));
     }),
   ],
   [
