@@ -11,6 +11,8 @@ import type { Registered, Removed, RunnerRecord, RunnerStore } from "./store.ts"
 const BATCH = 100;
 /** Queues looked at by one script. */
 const QUEUES = 50;
+/** How much of what a runner says of its version is shown. */
+const SHOWN_VERSION = 64;
 
 interface Waiting {
   readonly count: number;
@@ -174,7 +176,7 @@ export class RedisRunners implements RunnerStore {
   ): Promise<RunnerRecord> {
     const beat = await this.#beat(name);
     const [heartbeatMs, claimedMs, finishedMs, running] = beat.slice(0, 4).map(evidenceOf);
-    const version = asOptional(beat[6], asText);
+    const version = asOptional(beat[6], asText)?.slice(0, SHOWN_VERSION);
     const mine = [name, ...entry.groups].flatMap((queue) => queues.get(queue) ?? []);
     const oldestMs = Math.min(...mine.map((waiting) => waiting.oldestMs ?? Infinity));
     return {

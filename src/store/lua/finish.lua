@@ -40,7 +40,11 @@ if has_failed and ARGV[7] == '1' and not job.cancelling and failures < tonumber(
 end
 job.outcome_bytes = int(#ARGV[11] + #ARGV[12])
 local fields = { 'settled', mark, 'code', int(code), 'failures', int(failures), 'outcome_bytes', job.outcome_bytes }
+-- Stands in every list: of a long one the beginning, without the character that the cut goes through.
 local reason = ARGV[6]
+if #reason > 1024 then
+  reason = string.gsub(string.sub(reason, 1, 1024), '[\192-\255][\128-\191]*$', '')
+end
 if reason == '' and status == 'cancelled' then
   reason = job.cancel_reason or ''
 end

@@ -165,6 +165,17 @@ describe.each([1, 4])("A lease on %i shards", (shards) => {
     expect(await fixture.store.jobs.head(lease.id)).toMatchObject({ state: "completed" });
   });
 
+  test("keeps the beginning of a reason that would fill every list, whole characters of it", async () => {
+    const fixture = await startStore({ shards });
+    const source = await fixture.source();
+    const lease = await fixture.running(source);
+
+    await source.finish(lease, { status: "failed", code: 1, isRetryable: false, reason: `x${"é".repeat(100_000)}` });
+
+    expect((await fixture.store.jobs.head(lease.id))?.reason).toBe(`x${"é".repeat(511)}`);
+    await expectNoFaults(fixture);
+  });
+
   test.each<readonly [string, readonly (readonly [number, string])[], RegExp]>([
     ["a status that is none", [[3, "exploded"]], /status is completed/u],
     ["a code without end", [[4, "1e999"]], /code is a whole number/u],

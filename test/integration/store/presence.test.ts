@@ -122,6 +122,9 @@ describe("A heartbeat", () => {
     expect(second).not.toHaveProperty("claimedMs");
     expect(second).not.toHaveProperty("finishedMs");
 
+    await client.hset(beat, "version", "9".repeat(100_000));
+    expect((await store.runners.get("build-1"))?.version).toHaveLength(64);
+
     await client.set(beat, "no hash");
     expect(await store.runners.list()).toHaveLength(2);
     expect(await store.runners.get("build-1")).toMatchObject({ running: 0 });
