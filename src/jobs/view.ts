@@ -61,22 +61,35 @@ const StoredResult = Compile(JobResult);
 const StoredReceipt = Compile(SignedReceipt);
 
 /**
- * A whole record for one reader.
- * @throws Error when a stored text is none of ours: somebody else wrote into the store.
+ * A whole record for one reader. Result and receipt are the runner's own words: what is neither is left out, as if there
+ * were none, and a receipt that should be there is missed by whoever checks it.
+ * @throws Error when a text that a supervisor stored is none of ours: somebody else wrote into the store.
  */
 export function toView(record: JobRecord, reader: Reader): JobView {
   const document = StoredJob.Parse(JSON.parse(record.document));
   const job = redact(document, reader);
   const showsResult = reader !== "observer";
+  const result = showsResult ? handedIn(StoredResult, record.result) : undefined;
+  const receipt = handedIn(StoredReceipt, record.receipt);
   return {
     ...toSummary(record),
     job,
     redacted: Object.keys(job).length < Object.keys(document).length || (!showsResult && record.result !== undefined),
     signatures: StoredSignatures.Parse(JSON.parse(record.signatures)),
     ticket: StoredTicket.Parse(JSON.parse(record.ticket)),
-    ...(record.result === undefined || !showsResult ? {} : { result: StoredResult.Parse(JSON.parse(record.result)) }),
-    ...(record.receipt === undefined ? {} : { receipt: StoredReceipt.Parse(JSON.parse(record.receipt)) }),
+    ...(result === undefined ? {} : { result }),
+    ...(receipt === undefined ? {} : { receipt }),
   };
+}
+
+function handedIn<Value>(shape: { Parse(value: unknown): Value }, text: string | undefined): Value | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return shape.Parse(JSON.parse(text));
+  } catch {
+    // No supervisor has looked at it, and it must not hide the job.
+    return undefined;
+  }
 }
 
 function redact(document: JobDocument, reader: Reader): Partial<JobDocument> {

@@ -5,7 +5,7 @@
  * later than the runner.
  */
 import type { Approvals } from "../auth/policy.ts";
-import { errorText } from "../errors.ts";
+import { errorText, SupervisorError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { RunnerStore } from "../store/store.ts";
 
@@ -27,8 +27,8 @@ export interface ApprovalScopeOptions {
 /** Works from start() to stop(). */
 export class ApprovalScope {
   readonly #options: ApprovalScopeOptions;
-  /** To each name the names of all runners that bear it. */
-  #related: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+  /** To each name the names of all runners that bear it; undefined until the first look under a keyring that asks. */
+  #related: ReadonlyMap<string, ReadonlySet<string>> | undefined;
   readonly #stops: (() => void)[] = [];
   readonly #warned = new Set<string>();
 
@@ -51,10 +51,16 @@ export class ApprovalScope {
     for (const stop of this.#stops.splice(0)) stop();
   }
 
-  /** Approvals that jobs sent to this runner or group need: each of these, once. */
+  /**
+   * Approvals that jobs sent to this runner or group need: each of these, once.
+   * @throws SupervisorError `unavailable` where the keyring asks for approvals only since now, and nobody has looked yet.
+   */
   requirementsFor(name: string): readonly Approvals[] {
     const { keyring } = this.#options;
     if (!keyring.hasRequirements) return [];
+    if (this.#related === undefined) {
+      throw new SupervisorError("unavailable", { data: { applied: "no", reason: "approvals_not_looked_at" } });
+    }
     const names = this.#related.get(name) ?? [];
     return [...new Set([name, ...names].flatMap((each) => keyring.requirementsFor(each)))];
   }
@@ -70,7 +76,11 @@ export class ApprovalScope {
 
   async #look(): Promise<void> {
     const { runners, keyring } = this.#options;
-    if (!keyring.hasRequirements) return;
+    if (!keyring.hasRequirements) {
+      // What is seen now would be old by the time somebody asks.
+      this.#related = undefined;
+      return;
+    }
     const related = new Map<string, Set<string>>();
     for (const { body } of await runners.registrations()) {
       const names = [body.name, ...body.groups];

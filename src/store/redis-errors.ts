@@ -98,6 +98,11 @@ export function isReached(error: unknown): boolean {
   return isReply(error);
 }
 
+/** Does a key hold what none of ours puts there? */
+export function isForeignData(error: unknown): boolean {
+  return error instanceof SupervisorError && error.data?.["reason"] === BY_CODE["WRONGTYPE"]?.reason;
+}
+
 /** The script cache does not know the script. */
 export function isNoScript(error: unknown): boolean {
   return error instanceof SupervisorError && error.data?.["reason"] === BY_CODE["NOSCRIPT"]?.reason;

@@ -1,6 +1,7 @@
 /** RunnerStore over Redis: the registry in shard 0, its names copied to every shard, queues in all of them. */
 import type { SignedRunner } from "../rpc/schema.ts";
 import type { RedisAccess } from "./redis-access.ts";
+import { isForeignData } from "./redis-errors.ts";
 import { RedisRegistry } from "./redis-registry.ts";
 import { fingerprint, type Registration } from "./registration.ts";
 import { asList, asNumber, asOneOf, asOptional, asText } from "./reply.ts";
@@ -10,6 +11,8 @@ import type { Registered, Removed, RunnerRecord, RunnerStore } from "./store.ts"
 const BATCH = 100;
 /** Queues looked at by one script. */
 const QUEUES = 50;
+/** How much of what a runner says of its version is shown. */
+const SHOWN_VERSION = 64;
 
 interface Waiting {
   readonly count: number;
@@ -155,15 +158,25 @@ export class RedisRunners implements RunnerStore {
     return { nowMs, queues };
   }
 
+  /** A runner's own Redis user may write anything there, and must not hide the other runners by it. */
+  async #beat(name: string): Promise<readonly unknown[]> {
+    const { connection, keys } = this.#access;
+    try {
+      return asList(await connection.call("HMGET", keys.beat(name), ...BEAT_FIELDS));
+    } catch (error) {
+      if (isForeignData(error)) return [];
+      throw error;
+    }
+  }
+
   async #record(
     name: string,
     entry: Registration,
     { nowMs, queues }: { readonly nowMs: number; readonly queues: ReadonlyMap<string, Waiting> },
   ): Promise<RunnerRecord> {
-    const { connection, keys } = this.#access;
-    const beat = asList(await connection.call("HMGET", keys.beat(name), ...BEAT_FIELDS));
-    const [heartbeatMs, claimedMs, finishedMs, running] = beat.slice(0, 4).map((value) => asOptional(value, asNumber));
-    const version = asOptional(beat[6], asText);
+    const beat = await this.#beat(name);
+    const [heartbeatMs, claimedMs, finishedMs, running] = beat.slice(0, 4).map(evidenceOf);
+    const version = asOptional(beat[6], asText)?.slice(0, SHOWN_VERSION);
     const mine = [name, ...entry.groups].flatMap((queue) => queues.get(queue) ?? []);
     const oldestMs = Math.min(...mine.map((waiting) => waiting.oldestMs ?? Infinity));
     return {
@@ -183,6 +196,12 @@ export class RedisRunners implements RunnerStore {
       ...(oldestMs === Infinity ? {} : { oldestWaitingMs: Math.max(0, nowMs - oldestMs) }),
     };
   }
+}
+
+/** What can not be true is no evidence. */
+function evidenceOf(reply: unknown): number | undefined {
+  const value = typeof reply === "string" && reply !== "" ? Number(reply) : Number.NaN;
+  return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 function words(reply: unknown): readonly string[] {

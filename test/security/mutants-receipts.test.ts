@@ -2,14 +2,13 @@
  * Each check of a receipt (spec: signing, "Ticket, registration, receipt") × the lie that only it stops: the client does
  * not believe it, and a copy of the source without that check does.
  */
-import { describe, expect, test } from "vitest";
-
 import { type Kind, signDocument, type Signer } from "../../src/auth/signature.ts";
 import { JOB_VIEW } from "../../src/rpc/examples.ts";
 import type { JobView, LogEntry, ReceiptDocument, TicketDocument } from "../../src/rpc/schema.ts";
 import * as whole from "../support/build-under-test.ts";
-import { type Build, loadMutant, type MutantRow, type Mutation, withoutCheck as off } from "../support/mutants.ts";
+import { type Build, describeMutants, type MutantRow, withoutCheck as off } from "../support/mutants.ts";
 import { aSigner, VECTORS } from "../support/signing.ts";
+import type { Change } from "../support/source-modules.ts";
 
 const { approver, supervisorA, supervisorB, runner } = VECTORS.keys;
 const ZEROS = "0".repeat(64);
@@ -70,7 +69,7 @@ async function believedLog(build: Build, entries: readonly LogEntry[]): Promise<
 }
 
 /** A member that must be what the view says, taken out of the comparison. */
-const member = (from: string): Mutation => ({ file: RECEIPT, from, to: "" });
+const member = (from: string): Change => ({ file: RECEIPT, from, to: "" });
 
 const RECEIPTS: readonly MutantRow[] = [
   [
@@ -221,19 +220,4 @@ const RECEIPTS: readonly MutantRow[] = [
   ],
 ];
 
-describe("the program", () => {
-  test.each(RECEIPTS)("does not believe what would be believed, but for: %s", async (_check, _mutation, lie) => {
-    await expect(lie(whole)).resolves.toBe(false);
-  });
-});
-
-describe("without the check", () => {
-  test.each(RECEIPTS)("%s: the lie is believed", async (_check, mutation, lie) => {
-    await expect(lie(await loadMutant(mutation))).resolves.toBe(true);
-  });
-});
-
-test("what is true is believed, so that the refusals mean something", async () => {
-  expect(await believed(whole, {})).toBe(true);
-  expect(await believedLog(whole, ENTRIES)).toBe(true);
-});
+describeMutants(RECEIPTS, async () => [await believed(whole, {}), await believedLog(whole, ENTRIES)]);

@@ -2,8 +2,6 @@
  * Each check of admission, enrolment and the runner (spec: signing) × the attack that only it stops:
  * the program refuses it, and a copy of the source without that check lets it through.
  */
-import { describe, expect, test } from "vitest";
-
 import type { Caller } from "../../src/auth/policy.ts";
 import { signDocument, type Signer } from "../../src/auth/signature.ts";
 import { RUNNER_DOCUMENT } from "../../src/rpc/examples.ts";
@@ -11,7 +9,7 @@ import type { Reach, Role } from "../../src/rpc/method.ts";
 import type { JobDocument, RunnerDocument, TicketDocument } from "../../src/rpc/schema.ts";
 import * as whole from "../support/build-under-test.ts";
 import { aRequest, quietLog, send, stubHandlers } from "../support/dispatcher.ts";
-import { type Build, isTaken, loadMutant, type MutantRow, withoutCheck as off } from "../support/mutants.ts";
+import { type Build, describeMutants, isTaken, type MutantRow, withoutCheck as off } from "../support/mutants.ts";
 import { aSignedJob, aSigner, VECTORS } from "../support/signing.ts";
 
 const { caller, approver, supervisorA, supervisorB } = VECTORS.keys;
@@ -362,21 +360,9 @@ async function digestOf(input: Uint8Array): Promise<string> {
 
 const ROWS = [...ADMISSION, ...ENROLMENT, ...RUNNING];
 
-describe("the program", () => {
-  test.each(ROWS)("refuses what would pass, but for: %s", async (_check, _mutation, attack) => {
-    await expect(attack(whole)).resolves.toBe(false);
-  });
-});
-
-describe("without the check", () => {
-  test.each(ROWS)("%s: the attack passes", async (_check, mutation, attack) => {
-    await expect(attack(await loadMutant(mutation))).resolves.toBe(true);
-  });
-});
-
-test("what is good passes, so that the refusals mean something", async () => {
-  expect(await admitted(whole, {})).toBe(true);
-  expect(await answered(whole, ["submitter"])).toBe(true);
-  expect(await enrolled(whole, {})).toBe(true);
-  expect(await runs(whole, {})).toBe(true);
-});
+describeMutants(ROWS, async () => [
+  await admitted(whole, {}),
+  await answered(whole, ["submitter"]),
+  await enrolled(whole, {}),
+  await runs(whole, {}),
+]);

@@ -6,8 +6,6 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { describe, expect, test } from "vitest";
-
 import type { VerifiedCall } from "../../src/auth/authenticate.ts";
 import type { EnrolledKey } from "../../src/auth/keyring.ts";
 import { signDocument } from "../../src/auth/signature.ts";
@@ -16,7 +14,7 @@ import type { Peer } from "../../src/rpc/transport.ts";
 import type { NonceOutcome } from "../../src/store/store.ts";
 import * as whole from "../support/build-under-test.ts";
 import { aConnection } from "../support/dispatcher.ts";
-import { type Build, isTaken, loadMutant, type MutantRow } from "../support/mutants.ts";
+import { type Build, describeMutants, isTaken, type MutantRow } from "../support/mutants.ts";
 import { aSignedCall, aSignedJob, aSigner, anEnrolledKey, type CallWishes, VECTORS } from "../support/signing.ts";
 
 const { caller, approver, supervisorA, supervisorB } = VECTORS.keys;
@@ -421,22 +419,10 @@ const ROWS: readonly MutantRow[] = [
   ],
 ];
 
-describe("the program", () => {
-  test.each(ROWS)("refuses what would pass, but for: %s", async (_check, _mutation, attack) => {
-    await expect(attack(whole)).resolves.toBe(false);
-  });
-});
-
-describe("without the check", () => {
-  test.each(ROWS)("%s: the attack passes", async (_check, mutation, attack) => {
-    await expect(attack(await loadMutant(mutation))).resolves.toBe(true);
-  });
-});
-
-test("what is good passes, so that the refusals mean something", async () => {
-  expect(await isTaken(call(whole, {}))).toBe(true);
-  expect(await isTaken(job(whole, await aSignedJob({}, [aSigner(), aSigner("approver")])))).toBe(true);
-  expect(await login(whole, {})).toBe(true);
-  expect(await bound(whole, { afterMs: 1, revoked: false })).toBe(true);
-  expect(parses(whole, "runners = []")).toBe(true);
-});
+describeMutants(ROWS, async () => [
+  await isTaken(call(whole, {})),
+  await isTaken(job(whole, await aSignedJob({}, [aSigner(), aSigner("approver")]))),
+  await login(whole, {}),
+  await bound(whole, { afterMs: 1, revoked: false }),
+  parses(whole, "runners = []"),
+]);

@@ -96,7 +96,7 @@ async function signed(job: JobDocument): Promise<{ public_key: string; signature
 async function putInQueue(id: string, queue = "build"): Promise<void> {
   await redis.zrem(keys.queue(0, "web"), id);
   await redis.hset(keys.job(id), "state", "pending", "queue", queue);
-  await redis.zadd(keys.of(0, "expiry"), 9e9, id);
+  await redis.zadd(keys.of(0, "expiry"), 9e12, id);
   await redis.zadd(keys.queue(0, queue), 1, id);
   await redis.publish(keys.hintChannel(queue), "1");
 }

@@ -14,3 +14,5 @@ export { createSubmit } from "../../src/jobs/submit.ts";
 export { createDispatcher } from "../../src/rpc/dispatcher.ts";
 export { createJobVerifier } from "../../src/runner/job-verifier.ts";
 export { createEnrol } from "../../src/runners/enrol.ts";
+export { createRedisJobSource } from "../../src/store/redis-source.ts";
+export { createRedisStore } from "../../src/store/redis-store.ts";

@@ -10,6 +10,10 @@
 -- atomic   leaving the queue, the new attempt and its lease are one step: no job is ever in between
 local runner, token, most, lease_ms = ARGV[1], ARGV[2], math.min(16, tonumber(ARGV[3])), tonumber(ARGV[4])
 local queue_count = #ARGV - 4
+-- Runners are others' programs: nan would fail once the jobs have left their queues, and leave them nowhere.
+if not (lease_ms and lease_ms >= 1 and lease_ms % 1 == 0 and lease_ms < 1e12) then
+  return redis.error_reply('ERR the lease is a whole number of ms')
+end
 
 local function answer(skipped, taken)
   local reply = { 'claimed', skipped }

@@ -12,6 +12,15 @@ local id, attempt, token, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if not ({ completed = 1, failed = 1, timeout = 1, cancelled = 1 })[status] then
   return redis.error_reply('ERR status is completed, failed, timeout or cancelled')
 end
+-- Runners are others' programs: what is no number would be stored, or fail half-way and leave the job nowhere. Every
+-- comparison with nan is false.
+local code, base_ms, most_ms, random = tonumber(ARGV[5]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if not (code and code % 1 == 0 and math.abs(code) <= 2147483647) then
+  return redis.error_reply('ERR code is a whole number of at most 32 bits')
+end
+if not (base_ms and base_ms >= 0 and most_ms and most_ms >= 0 and most_ms < 1e12 and random and random >= 0 and random <= 1) then
+  return redis.error_reply('ERR backoff base and most are ms from 0 on, random is from 0 to 1')
+end
 local job = read_job(id)
 if not job then
   return { 'lost' }
@@ -25,13 +34,17 @@ local has_failed = status == 'failed' or status == 'timeout'
 local failures = tonumber(job.failures) + (has_failed and 1 or 0)
 local retry_ms = nil
 if has_failed and ARGV[7] == '1' and not job.cancelling and failures < tonumber(job.max_attempts) then
-  local delay = math.min(tonumber(ARGV[9]), tonumber(ARGV[8]) * 2 ^ (failures - 1))
+  local delay = math.min(most_ms, base_ms * 2 ^ (failures - 1))
   -- Half to whole of it, so that jobs which failed together do not come back together.
-  retry_ms = NOW_MS + math.floor(delay * (0.5 + tonumber(ARGV[10]) / 2))
+  retry_ms = NOW_MS + math.floor(delay * (0.5 + random / 2))
 end
 job.outcome_bytes = int(#ARGV[11] + #ARGV[12])
-local fields = { 'settled', mark, 'code', int(tonumber(ARGV[5])), 'failures', int(failures), 'outcome_bytes', job.outcome_bytes }
+local fields = { 'settled', mark, 'code', int(code), 'failures', int(failures), 'outcome_bytes', job.outcome_bytes }
+-- Stands in every list: of a long one the beginning, without the character that the cut goes through.
 local reason = ARGV[6]
+if #reason > 1024 then
+  reason = string.gsub(string.sub(reason, 1, 1024), '[\192-\255][\128-\191]*$', '')
+end
 if reason == '' and status == 'cancelled' then
   reason = job.cancel_reason or ''
 end

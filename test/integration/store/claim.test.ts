@@ -1,6 +1,7 @@
 /** Claims: repeatable by token, for registered runners, never twice. */
 import { describe, expect, test } from "vitest";
 
+import { scriptText } from "../../../src/store/redis-scripts.ts";
 import { createRedisJobSource } from "../../../src/store/redis-source.ts";
 import { A_NUMBER, aRegistration, aToken, expectNoFaults, nowSeconds, QUIET, startStore } from "../../support/store.ts";
 
@@ -154,4 +155,29 @@ describe.each([1, 4])("A claim on %i shards", (shards) => {
     await greedy.stop();
     expect(await third.claim(5, aToken())).toHaveLength(1);
   });
+
+  test.each(["nan", "1e999", "0.5", "-1", ""])(
+    "refuses a lease of %j ms before a job has left its queue",
+    async (leaseMs) => {
+      const fixture = await startStore({ shards });
+      const { keys } = fixture;
+      const { id } = await fixture.admit();
+      const shard = keys.shardOf(id);
+      const token = aToken();
+      const declared = [
+        keys.of(shard, "leases"),
+        keys.claim(shard, token),
+        keys.of(shard, "expiry"),
+        keys.of(shard, "bytes"),
+        keys.queue(shard, "build"),
+        keys.delayed(shard, "build"),
+      ];
+
+      const claim = fixture.client.eval(scriptText("claim"), 6, ...declared, "build-1", token, 1, leaseMs, "build");
+
+      await expect(claim).rejects.toThrow(/lease is a whole number/u);
+      await expectNoFaults(fixture);
+      expect(await (await fixture.source()).claim(1, aToken())).toHaveLength(1);
+    },
+  );
 });

@@ -165,18 +165,40 @@ describe.each([1, 4])("A lease on %i shards", (shards) => {
     expect(await fixture.store.jobs.head(lease.id)).toMatchObject({ state: "completed" });
   });
 
-  test("refuses a status that is none", async () => {
+  test("keeps the beginning of a reason that would fill every list, whole characters of it", async () => {
     const fixture = await startStore({ shards });
     const source = await fixture.source();
     const lease = await fixture.running(source);
+
+    await source.finish(lease, { status: "failed", code: 1, isRetryable: false, reason: `x${"é".repeat(100_000)}` });
+
+    expect((await fixture.store.jobs.head(lease.id))?.reason).toBe(`x${"é".repeat(511)}`);
+    await expectNoFaults(fixture);
+  });
+
+  test.each<readonly [string, readonly (readonly [number, string])[], RegExp]>([
+    ["a status that is none", [[3, "exploded"]], /status is completed/u],
+    ["a code without end", [[4, "1e999"]], /code is a whole number/u],
+    ["a code that is no number", [[4, "nan"]], /code is a whole number/u],
+    ["half a code", [[4, "0.5"]], /code is a whole number/u],
+    ["no code", [[4, ""]], /code is a whole number/u],
+    ["a delay that is no number", [[7, "nan"]], /backoff/u],
+    ["a longest delay below nothing", [[8, "-1"]], /backoff/u],
+    ["a chance beyond 1", [[9, "1e300"]], /backoff/u],
+  ])("refuses %s, before it has written anything", async (_what, changes, reason) => {
+    const fixture = await startStore({ shards });
+    const source = await fixture.source();
+    const lease = await fixture.running(source, { maxAttempts: 2 });
     const script = scriptText("finish");
     const { keys } = fixture;
-    const args = [lease.id, 1, lease.token, "exploded", 0, "", "1", 1, 1, 0, "", ""];
+    const args: (string | number)[] = [lease.id, 1, lease.token, "failed", 0, "", "1", 1, 1, 0, "", ""];
+    for (const [at, value] of changes) args[at] = value;
 
     await expect(
       fixture.client.eval(script, 2, keys.job(lease.id), keys.of(keys.shardOf(lease.id), "leases"), ...args),
-    ).rejects.toThrow(/status is completed/u);
+    ).rejects.toThrow(reason);
     expect(await fixture.store.jobs.head(lease.id)).toMatchObject({ state: "running" });
+    await expectNoFaults(fixture);
   });
 });
 

@@ -108,6 +108,28 @@ describe("A heartbeat", () => {
     expect(await other.heartbeat({ running: 0, isDraining: false })).toBe("removed");
   });
 
+  test("counts where it can be true; what a runner's own user writes else hides neither it nor the others", async () => {
+    const { store, client, keys } = await startStore();
+    await store.runners.register(aRegistration({ name: "other", key: "ed25519:o", groups: [] }), "{}");
+    const beat = keys.beat("build-1");
+
+    await client.hset(beat, { running: "x", heartbeat_ms: "inf", claimed_ms: "-1", finished_ms: "1.5", version: "1" });
+    const [first, second] = (await store.runners.list()).toSorted(
+      (a, b) => (a.version ?? "").length - (b.version ?? "").length,
+    );
+    expect([first?.registration.body.name, second]).toMatchObject(["other", { running: 0, version: "1" }]);
+    expect(second).not.toHaveProperty("heartbeatMs");
+    expect(second).not.toHaveProperty("claimedMs");
+    expect(second).not.toHaveProperty("finishedMs");
+
+    await client.hset(beat, "version", "9".repeat(100_000));
+    expect((await store.runners.get("build-1"))?.version).toHaveLength(64);
+
+    await client.set(beat, "no hash");
+    expect(await store.runners.list()).toHaveLength(2);
+    expect(await store.runners.get("build-1")).toMatchObject({ running: 0 });
+  });
+
   test("before attaching is a mistake; detaching is not", async () => {
     const source = await newcomer(await startStore());
     await expect(source.heartbeat({ running: 0, isDraining: false })).rejects.toThrow(/before attach/u);

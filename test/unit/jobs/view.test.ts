@@ -56,4 +56,16 @@ describe("toView()", () => {
   test("says that nothing was left out where nothing was", () => {
     expect(toView(aRecord({ state: "pending" }), "admin").redacted).toBe(false);
   });
+
+  test.each(["{", '"x"', '{"receipt":true}', '{"text":1}'])("shows the job where its runner handed in %s", (said) => {
+    const view = toView(aRecord({ state: "completed", result: said, receipt: said }), "owner");
+
+    expect(view).toMatchObject({ state: "completed" });
+    expect(view).not.toHaveProperty("result");
+    expect(view).not.toHaveProperty("receipt");
+  });
+
+  test("does not show a job whose own document is none", () => {
+    expect(() => toView(aRecord({ document: '{"id":"x"}' }), "owner")).toThrow(/./u);
+  });
 });

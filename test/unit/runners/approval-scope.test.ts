@@ -71,6 +71,19 @@ describe("ApprovalScope", () => {
     ]);
   });
 
+  test("lets nothing pass under a keyring that asks for approvals only now, until it has looked", async () => {
+    const stage = await aStage([registered("prod-1", "misc")], []);
+    stage.registry = new Error("away");
+
+    stage.keyring.replace(stage.keyring.all(), [PROD]);
+
+    expect(() => stage.scope.requirementsFor("misc")).toThrow(expect.objectContaining({ name: "unavailable" }));
+    stage.registry = [registered("prod-1", "misc")];
+    const { looks } = stage;
+    await waitUntil(() => stage.looks > looks + 1);
+    expect(stage.scope.requirementsFor("misc")).toEqual([PROD]);
+  });
+
   test("follows the registry, and keeps what it saw while that is out of reach", async () => {
     const stage = await aStage([], [PROD]);
     stage.registry = [registered("prod-1", "misc")];
