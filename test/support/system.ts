@@ -22,7 +22,7 @@ export interface System extends AsyncDisposable {
   /** Address of the first supervisor. */
   readonly url: string;
   startSupervisor(args?: readonly string[]): Promise<{ program: RunningProgram; url: string }>;
-  startRunner(name: string, args?: readonly string[]): Promise<RunningProgram>;
+  startRunner(name: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<RunningProgram>;
   /** Runs a command with the system's address and data directory. */
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
   /** Runs a command that prints JSON and parses it. @throws Error with its output when it failed */
@@ -59,9 +59,9 @@ export async function startSystem(settings = SETTINGS): Promise<System> {
     },
     startSupervisor,
     run,
-    async startRunner(name, args = ["--exec", "bash -s"]) {
+    async startRunner(name, args = ["--exec", "bash -s"], extra = {}) {
       const program = new RunningProgram(["runner", "start", name, "--config", configFile, ...args], {
-        env: { ...env, SUPERVISOR_URL: url },
+        env: { ...env, SUPERVISOR_URL: url, ...extra },
         cwd: directory,
       });
       programs.push(program);
