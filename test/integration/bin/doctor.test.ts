@@ -158,6 +158,23 @@ describe("supervisor doctor", () => {
     expect(holey.stdout).toMatch(/^fault {3}Redis Cluster: 16383 of 16384 slots .*Run: redis-cli --cluster fix/mu);
   });
 
+  test("finds a master of a Cluster that is away, before and after the others have noticed", async () => {
+    await init();
+    const cluster = await startCluster();
+    const [first, , last] = cluster.nodes;
+    const client = first?.client();
+    await last?.kill("SIGKILL");
+    const atOnce = await doctor("--redis-url", cluster.url);
+    await waitUntil(async () => /cluster_slots_fail:[1-9]/u.test(String(await client?.call("CLUSTER", "INFO"))));
+    const later = await doctor("--redis-url", cluster.url);
+
+    for (const { code, stdout } of [atOnce, later]) {
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/^fault {3}Redis 127\.0\.0\.1:\d+: does not answer \(.*\)$/mu);
+      expect(stdout).toMatch(/^fault {3}Redis Cluster: the master of 5462 slots does not answer.*Start it again/mu);
+    }
+  });
+
   test("finds a keys.toml with a fault, one that others may write, and one that is missing beside its keys", async () => {
     await init();
     const keyring = join(dataDirectory, "keys.toml");
