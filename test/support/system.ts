@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type Ran, RunningProgram, type RunOptions, runProgram } from "./program.ts";
-import { startRedis } from "./redis.ts";
+import { type RedisOptions, startRedis } from "./redis.ts";
 
 /** Short leases, so that a vanished runner is noticed within a test (spec: faults, "Method"). */
 const SETTINGS = `
@@ -30,12 +30,12 @@ export interface System extends AsyncDisposable {
 }
 
 /** Starts Redis and one supervisor; `await using` stops everything in reverse. */
-export async function startSystem(settings = SETTINGS): Promise<System> {
+export async function startSystem(settings = SETTINGS, redisOptions: RedisOptions = {}): Promise<System> {
   const directory = await mkdtemp(join(tmpdir(), "horus-e2e-"));
   const dataDirectory = join(directory, "data");
   const configFile = join(directory, "supervisor.toml");
   await writeFile(configFile, settings);
-  const redis = await startRedis();
+  const redis = await startRedis(redisOptions);
   const programs: RunningProgram[] = [];
   const env = { SUPERVISOR_REDIS_URL: redis.url, SUPERVISOR_DATA_DIR: dataDirectory };
   let url = "";
