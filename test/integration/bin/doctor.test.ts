@@ -49,7 +49,7 @@ describe("supervisor doctor", () => {
     expect(stdout).toMatch(/^good {4}Redis unix:.*: answers, durability everysec$/mu);
     expect(stdout).toMatch(/^good {4}clock: Redis' is \d+ ms (?:ahead of|behind) ours$/mu);
     expect(stdout).toMatch(
-      /^good {4}Redis server: Redis [\d.]+, maxmemory-policy noeviction, append-only file on, everysec$/mu,
+      /^good {4}Redis server: (?:Redis|Valkey) [\d.]+, maxmemory-policy noeviction, append-only file on, everysec$/mu,
     );
     expect(stdout).toMatch(/^good {4}Redis memory: \d+ MiB of \d+ MiB in the machine, no maxmemory$/mu);
     expect(stdout).toMatch(/^good {4}Redis round trip: [\d.]+ ms in the median of 20, [\d.]+ ms at most$/mu);
