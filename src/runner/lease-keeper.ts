@@ -103,8 +103,10 @@ export class LeaseKeeper {
     for (;;) {
       await this.#wake.wait(waitMs);
       if (this.#isStopping) return;
+      // Before and after: a source that hangs is no reason to stand in.
       this.#standIn?.tell({ kind: "alive" });
       const isDone = await this.#renewAll();
+      this.#standIn?.tell({ kind: "alive" });
       if (isDone) this.#backoff.reset();
       waitMs = isDone ? intervalMs : Math.min(intervalMs, this.#backoff.next());
     }

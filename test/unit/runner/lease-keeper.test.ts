@@ -227,6 +227,16 @@ describe("LeaseKeeper", () => {
     expect(words.filter(({ kind }) => kind === "renewed")).toEqual([]);
   });
 
+  test("speaks to its stand-in before and after a renewal that hangs", async () => {
+    const { source, hold, words } = start(300);
+    source.answer = async () => new Promise(() => undefined);
+    hold();
+
+    await waitUntil(() => source.sizes.length === 3);
+
+    expect(words.map(({ kind }) => kind)).toEqual(["hold", "alive", "alive", "alive", "alive", "alive"]);
+  });
+
   test("takes over what its stand-in did: a lease that was renewed there does not lapse here", async () => {
     const { source, hold, did } = start(300);
     source.answer = async () => Promise.reject(new Error("down"));
