@@ -107,7 +107,9 @@ export function isNoScript(error: unknown): boolean {
 /** Why Redis could not be asked, for people at the machine: what it said, or the way to it. */
 export function unavailableText(error: unknown): string {
   const cause = error instanceof SupervisorError ? error.cause : undefined;
-  return errorText(cause ?? error);
+  const text = errorText(cause ?? error);
+  // ioredis names an option of its own where a connection could not be made or was cut.
+  return text.startsWith("Reached the max retries") ? "no connection" : text;
 }
 
 /**
