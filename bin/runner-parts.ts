@@ -91,6 +91,7 @@ export async function makeRunner(
       maxLineBytes: config.jobs.max_log_line_bytes,
       maxResultBytes: config.jobs.max_result_bytes,
       graceMs: wish.graceMs,
+      killGraceMs: config.jobs.kill_grace_ms,
     },
     scratchDirectory: wish.paths.runnerScratch(name),
     onEvent: (event) => {

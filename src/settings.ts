@@ -105,6 +105,7 @@ const jobs = {
   max_log_bytes: integer(10 * MIB, BYTES, "Log of one attempt; the rest is cut, with a marker"),
   max_log_line_bytes: integer(16 * KIB, [256, MIB], "One log line; longer ones are split, with a marker"),
   max_result_bytes: integer(256 * KIB, BYTES, "Result of one attempt; a larger one fails it"),
+  kill_grace_ms: integer(1000, MS, "Between SIGTERM and SIGKILL for a job that is cancelled or out of time"),
   lease_ms: integer(15_000, [500, 600_000], "Right to run without renewal; a vanished runner is noticed after it"),
   reap_interval_ms: integer(1000, [50, 60_000], "Between two looks for lost leases and expired jobs"),
   retry_base_ms: integer(1000, MS, "Delay before the second attempt; doubles with each failure, with jitter"),

@@ -1,9 +1,11 @@
 /** Following a job: its log and its states as async iterators, pushed where the carrier can, else over long polls. */
+import { ERRORS } from "../errors.ts";
 import type { JobEvent } from "../rpc/job-event.ts";
 import { type JobSummary, type LogEntry, TERMINAL_STATES } from "../rpc/schema.ts";
 import type { SupervisorClient } from "./client.ts";
 import { type EventSource, followEvents } from "./events.ts";
 import { pause } from "./pause.ts";
+import { RpcError } from "./rpc-error.ts";
 
 export interface FollowOptions {
   /** Ends the iteration quietly. */
@@ -23,6 +25,8 @@ type Caller = EventSource & Pick<SupervisorClient, "maxWaitMs">;
 const LONGEST_WAIT_MS = 60_000;
 /** After an answer that brought nothing, so that a supervisor that can not hold a wait is not asked in a loop. */
 const IDLE_PAUSE_MS = 200;
+/** Between two questions to a supervisor whose store is away. */
+const AWAY_PAUSE_MS = 1000;
 
 /** How far the pushed part got. */
 interface Progress<Value> {
@@ -65,12 +69,14 @@ async function* polledLogs(
   { from = 0, follow = true, signal }: FollowLogsOptions,
 ): AsyncGenerator<LogEntry, void, undefined> {
   let position = from;
+  let isBegun = false;
   const waitMs = follow ? Math.min(client.maxWaitMs, LONGEST_WAIT_MS) : 0;
   for (;;) {
-    const page = await unlessAborted(signal, async (options) =>
+    const page = await unlessAborted({ signal, isBegun: isBegun && follow }, async (options) =>
       client.call("get_job_logs", { id, from: position, wait_ms: waitMs }, options),
     );
     if (page === undefined) return;
+    isBegun = true;
     yield* page.entries;
     position = page.next;
     const isIdle = page.entries.length === 0;
@@ -114,7 +120,9 @@ async function* polledStates(
   let last = seen;
   for (;;) {
     const params = last === undefined ? { id, wait_ms: 0 } : { id, since: last.revision, wait_ms: waitMs };
-    const job = await unlessAborted(signal, async (options) => client.call("wait_job", params, options));
+    const job = await unlessAborted({ signal, isBegun: last !== undefined }, async (options) =>
+      client.call("wait_job", params, options),
+    );
     if (job === undefined) return;
     const isNew = job.revision !== last?.revision;
     last = job;
@@ -129,17 +137,23 @@ function isOver(event: JobEvent): boolean {
   return event.type === "end" && event.reason === "terminal";
 }
 
-/** The answer, or undefined once the signal has aborted, before the call or during it. */
+/**
+ * The answer, or undefined once the signal has aborted, before the call or during it. What was begun outlasts a store that is
+ * away, as a subscription does: it is asked again until it is back.
+ */
 async function unlessAborted<Value>(
-  signal: AbortSignal | undefined,
+  { signal, isBegun }: { readonly signal: AbortSignal | undefined; readonly isBegun: boolean },
   ask: (options: FollowOptions) => Promise<Value>,
 ): Promise<Value | undefined> {
-  if (signal === undefined) return ask({});
-  if (signal.aborted) return undefined;
-  try {
-    return await ask({ signal });
-  } catch (error) {
-    if (signal.aborted) return undefined;
-    throw error;
+  const isAborted = (): boolean => signal?.aborted === true;
+  for (;;) {
+    if (isAborted()) return undefined;
+    try {
+      return await ask(signal === undefined ? {} : { signal });
+    } catch (error) {
+      if (isAborted()) return undefined;
+      if (!isBegun || !(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) throw error;
+      await pause(AWAY_PAUSE_MS, signal);
+    }
   }
 }

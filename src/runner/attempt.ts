@@ -160,8 +160,10 @@ export class Attempt {
     const limits = { ...parts.limits, ...executor.limits };
     const logs = new LogWriter({ ...parts, hold, limits });
     this.#logs = logs;
-    const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal };
-    return execute({ ...parts, job, attempt, executor, limits, logs, endings });
+    const elsewhere = (): "cancel" | "kill" | undefined => hold.endedFor;
+    const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal, elsewhere };
+    const onGroup = (group: number | undefined): void => hold.runs(group, limits.killGraceMs);
+    return execute({ ...parts, job, attempt, executor, limits, logs, endings, onGroup });
   }
 
   /** Interrupted: back to the queue, unless the job says that once begun it must not begin again. */

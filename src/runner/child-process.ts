@@ -28,6 +28,8 @@ export interface ChildSettings {
   readonly pipeGraceMs: number;
   /** Takes a piece of output; the process is held back until it resolves. */
   onOutput(stream: "stdout" | "stderr", chunk: Uint8Array): Promise<void>;
+  /** Its process group has begun, or is gone: undefined. */
+  onGroup(group: number | undefined): void;
   /** No more is read: what is being taken is not to be held back any longer. */
   onCutOff(): void;
 }
@@ -107,6 +109,7 @@ export class ChildProcess {
         stdio: [stdin ?? "ignore", ...output.stdio],
       });
       this.#child = child;
+      if (child.pid !== undefined) this.#settings.onGroup(child.pid);
       return { ok: true, child, ...output.readers(child) };
     } catch (error) {
       // Thrown, not emitted, for what can not even be handed to the system: a NUL in a value, no memory to fork.
@@ -120,6 +123,7 @@ export class ChildProcess {
     clearTimeout(this.#killTimer);
     this.#signalGroup("SIGKILL");
     this.#hasExited = true;
+    this.#settings.onGroup(undefined);
   }
 
   #signalGroup(signal: NodeJS.Signals): void {

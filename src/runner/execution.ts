@@ -31,6 +31,8 @@ export interface Endings {
   readonly cancel: AbortSignal;
   /** SIGTERM first; the job is given back. */
   readonly drain: AbortSignal;
+  /** What another thread ended it for, while this one was busy. */
+  readonly elsewhere: () => "kill" | "cancel" | undefined;
 }
 
 export interface ExecutionOptions {
@@ -44,6 +46,8 @@ export interface ExecutionOptions {
   readonly logs: LogWriter;
   readonly pipes: PipePool;
   readonly endings: Endings;
+  /** The process group that runs, or undefined: it is gone. */
+  readonly onGroup: (group: number | undefined) => void;
   readonly log: Log;
 }
 
@@ -118,6 +122,7 @@ async function runChild(
         else if (count % TURN_LINES === 0) await setImmediate();
       }
     },
+    onGroup: options.onGroup,
     onCutOff: () => logs.stopStalling(),
   };
   const run = await withPayload(executor, job.payload, scratch, async (input) => {
@@ -164,7 +169,7 @@ async function superviseChild(child: ChildProcess, { endings, job }: ExecutionOp
   const end = await child.ended;
   clearTimeout(timer);
   done.abort();
-  return { end, cause };
+  return { end, cause: cause ?? endings.elsewhere() };
 }
 
 function onAbort(signal: AbortSignal, done: AbortSignal, callback: () => void): void {

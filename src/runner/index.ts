@@ -16,6 +16,7 @@ export { loadAllowList, parseAllowList, type AllowList } from "./allow-list.ts";
 export { openSeenJobs, type SeenJobs } from "./seen-jobs.ts";
 
 // Where jobs come from
+export { serveStandIn } from "./stand-in-thread.ts";
 export type {
   Appended,
   Attached,
@@ -25,5 +26,7 @@ export type {
   JobSource,
   Lease,
   Renewed,
+  Renewer,
+  RenewerRecipe,
   RunnerHello,
 } from "./source.ts";

@@ -11,7 +11,7 @@ export interface AttemptLimits {
   readonly maxLineBytes: number;
   /** `$HORUS_RESULT`; a larger one fails the attempt. */
   readonly maxResultBytes: number;
-  /** From SIGTERM to SIGKILL. */
+  /** From SIGTERM to SIGKILL; short, so that a cancel is over soon whatever the job does about it. */
   readonly killGraceMs: number;
 }
 
@@ -38,7 +38,7 @@ export const DEFAULT_LIMITS: RunnerLimits = {
   maxLogBytes: 10 * MIB,
   maxLineBytes: 16 * KIB,
   maxResultBytes: 256 * KIB,
-  killGraceMs: 5000,
+  killGraceMs: 1000,
   graceMs: 30_000,
   settleMs: 5000,
   logBufferBytes: MIB,

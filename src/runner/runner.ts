@@ -23,6 +23,7 @@ import { attach, toHello } from "./registration.ts";
 import { clearScratch } from "./scratch.ts";
 import type { SeenJobs } from "./seen-jobs.ts";
 import type { ClaimedJob, JobSource, Lease, RunnerHello } from "./source.ts";
+import { startStandIn } from "./stand-in.ts";
 import { pause, withDeadline } from "./wake.ts";
 
 export interface RunnerOptions {
@@ -129,7 +130,16 @@ class ClaimingRunner implements Runner {
       random,
     };
     this.#hello = toHello(options);
-    this.#keeper = new LeaseKeeper({ source, log, monotonic, random });
+    this.#keeper = new LeaseKeeper({
+      source,
+      log,
+      monotonic,
+      random,
+      startStandIn: (onDeed) => {
+        const { renewer, leaseMs } = options.source;
+        return renewer === undefined ? undefined : startStandIn({ leaseMs, renewer, log, onDeed });
+      },
+    });
     this.#heartbeat = new Heartbeat({
       source,
       log,

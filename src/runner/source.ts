@@ -61,9 +61,25 @@ export type Finished =
 /** Appended: stored, now or before. Full: the store's cap is reached, nothing of this batch was stored. */
 export type Appended = "appended" | "lost" | "full";
 
+/** Prolongs leases for a runner from another thread of its process. */
+export interface Renewer {
+  /** As {@link JobSource.renew}; connects when it must. */
+  renew(leases: readonly Lease[]): Promise<readonly Renewed[]>;
+  /** Lets go of what `renew` opened; another `renew` opens it again. */
+  stop(): Promise<void>;
+}
+
+/** How another thread comes by a renewer: the module it runs, which calls `serveStandIn`, and what is copied to it. */
+export interface RenewerRecipe {
+  readonly module: URL;
+  readonly options: unknown;
+}
+
 export interface JobSource {
   /** Milliseconds a lease lasts without renewal; renew at a third of it. */
   readonly leaseMs: number;
+  /** For the runner's stand-in; without it a busy event loop may lose its leases. Known from the start on. */
+  readonly renewer?: RenewerRecipe;
   attach(hello: RunnerHello): Promise<Attached>;
   /** Evidence of life, several times a lease. `removed`: the registration is gone, or the name was taken over. */
   heartbeat(beat: { running: number; isDraining: boolean }): Promise<"ok" | "removed">;

@@ -88,7 +88,9 @@ export async function connect(client: Redis | Cluster, shown: string, timeoutMs:
   client.on("error", keep);
   client.on("node error", keep);
   try {
-    await withDeadline(client.connect(), timeoutMs);
+    // A Cluster asks any one of its nodes whether it is ready. When that node is away it connects again, and forgets the promise.
+    const ready = new Promise<void>((resolve) => client.once("ready", resolve));
+    await withDeadline(Promise.race([client.connect(), ready]), timeoutMs);
   } catch (error) {
     // Connected, and not ready: the server answers the ready check with `loading:1`.
     const isLoading = last === undefined && client.status === "connect";

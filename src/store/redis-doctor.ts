@@ -41,13 +41,14 @@ export async function examineRedis(options: {
   const connection = new RedisConnection({ ...options, monotonicMs: () => performance.now() });
   try {
     await connection.start();
-    const { alive, checks } = await roundOf(connection.masters());
+    const masters = connection.masters();
+    const { alive, checks } = await roundOf(masters);
     const findings = await inspect({ masters: () => alive }, options.durability);
     const isCluster = connection.target.kind === "cluster";
     return {
       redis: connection.shown,
       ...findings,
-      checks: [...checks, ...(await look(alive, options)), ...(isCluster ? [await lookAtSlots(alive)] : [])],
+      checks: [...checks, ...(await look(alive, options)), ...(isCluster ? [await lookAtSlots(masters, alive)] : [])],
     };
   } finally {
     await connection.stop();
@@ -101,8 +102,16 @@ async function measure(node: RedisNode): Promise<readonly RedisCheck[]> {
   return [latencyCheck(trips.map(({ ms }) => ms)), clockCheck(quickest?.differenceMs ?? 0)];
 }
 
-async function lookAtSlots(masters: readonly RedisNode[]): Promise<RedisCheck> {
+async function lookAtSlots(masters: readonly RedisNode[], alive: readonly RedisNode[]): Promise<RedisCheck> {
+  const infos = await Promise.all(alive.map(async (node) => parseInfo(asText(await node.call("CLUSTER", "INFO")))));
+  const silent = new Set(masters.filter((node) => !alive.includes(node)).map(({ shown }) => shown));
+  const ranges = asList(await alive[0]?.call("CLUSTER", "SLOTS")).map((range) => asList(range));
+  const slots = ranges.map(([first, last, owner]) => {
+    const [host, port] = asList(owner);
+    return silent.has(`${asText(host)}:${asNumber(port)}`) ? asNumber(last) - asNumber(first) + 1 : 0;
+  });
   return slotsCheck(
-    await Promise.all(masters.map(async (node) => parseInfo(asText(await node.call("CLUSTER", "INFO"))))),
+    infos,
+    slots.reduce((all, count) => all + count, 0),
   );
 }

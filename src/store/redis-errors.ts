@@ -56,7 +56,8 @@ const BY_TEXT: readonly (readonly [RegExp, Mapping])[] = [
   // The derived keys of a script are read before anything is written (rule 1), so this one changed nothing.
   [/non local key/u, { applied: "no", reason: "slot_moving" }],
   // A key that a script made from a declared one lies outside the user's ACL; what was written before it stands.
-  [/user executing the script can't/u, { applied: "unknown", reason: "not_permitted" }],
+  // Redis' words, and Valkey's.
+  [/user executing the script can't|ACL failure in script/u, { applied: "unknown", reason: "not_permitted" }],
   // SCRIPT KILL only ends scripts that have not written.
   [/killed by user/u, { applied: "no", reason: "script_killed" }],
   // Sent, and no answer came: executed or not, nobody knows.
@@ -111,7 +112,9 @@ export function isNoScript(error: unknown): boolean {
 /** Why Redis could not be asked, for people at the machine: what it said, or the way to it. */
 export function unavailableText(error: unknown): string {
   const cause = error instanceof SupervisorError ? error.cause : undefined;
-  return errorText(cause ?? error);
+  const text = errorText(cause ?? error);
+  // ioredis names an option of its own where a connection could not be made or was cut.
+  return text.startsWith("Reached the max retries") ? "no connection" : text;
 }
 
 /**

@@ -11,13 +11,16 @@ import type {
   JobSource,
   Lease,
   Renewed,
+  RenewerRecipe,
   RunnerHello,
 } from "../runner/source.ts";
+import { moduleBeside } from "../runner/stand-in.ts";
 import { RedisClaims } from "./redis-claims.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { RedisKeys } from "./redis-keys.ts";
 import { RedisLeases } from "./redis-leases.ts";
 import { readMeta, type RunnerSettings } from "./redis-meta.ts";
+import type { RedisRenewerOptions } from "./redis-renewer.ts";
 import { RedisScripts } from "./redis-scripts.ts";
 import { RedisSubscriber } from "./redis-subscriber.ts";
 import { asList, asNumber, asOneOf, asText } from "./reply.ts";
@@ -59,6 +62,7 @@ interface Started {
 
 class Source implements RedisJobSource {
   readonly #options: RedisJobSourceOptions;
+  readonly #commandTimeoutMs: number;
   readonly #connection: RedisConnection;
   readonly #subscriber: RedisSubscriber;
   readonly #scripts: RedisScripts;
@@ -69,9 +73,10 @@ class Source implements RedisJobSource {
 
   constructor(options: RedisJobSourceOptions) {
     this.#options = options;
+    this.#commandTimeoutMs = options.commandTimeoutMs ?? 5000;
     const connection = {
       ...options,
-      commandTimeoutMs: options.commandTimeoutMs ?? 5000,
+      commandTimeoutMs: this.#commandTimeoutMs,
       monotonicMs: () => performance.now(),
     };
     this.#connection = new RedisConnection(connection);
@@ -96,6 +101,19 @@ class Source implements RedisJobSource {
 
   get leaseMs(): number {
     return this.#started.settings.leaseMs;
+  }
+
+  get renewer(): RenewerRecipe {
+    const { keys, settings } = this.#started;
+    const { prefix, shards } = keys;
+    const { url } = this.#options;
+    const options: RedisRenewerOptions = {
+      url,
+      commandTimeoutMs: this.#commandTimeoutMs,
+      keys: { prefix, shards },
+      settings,
+    };
+    return { module: moduleBeside(import.meta.url, "redis-stand-in"), options };
   }
 
   async attach(hello: RunnerHello): Promise<Attached> {

@@ -94,12 +94,13 @@ export function rightsCheck(prefix: string, lacking: readonly string[]): RedisCh
   return { what, verdict: isBearable ? "warning" : "fault", says };
 }
 
-/** CLUSTER INFO as each master answers it. */
-export function slotsCheck(masters: readonly Info[]): RedisCheck {
+/** CLUSTER INFO as each master answers it, and the slots of those that did not answer us: the others notice it later. */
+export function slotsCheck(masters: readonly Info[], silentSlots: number): RedisCheck {
   const what = "Redis Cluster";
   const count = (info: Info, name: string): number => Number(info.get(name) ?? 0);
   const assigned = Math.min(...masters.map((info) => count(info, "cluster_slots_assigned")));
   const failing = Math.max(
+    silentSlots,
     ...masters.map((info) => count(info, "cluster_slots_fail") + count(info, "cluster_slots_pfail")),
   );
   if (assigned < SLOTS) {

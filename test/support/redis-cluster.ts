@@ -7,6 +7,8 @@ import { startRedis, type TestRedis } from "./redis.ts";
 import { waitUntil } from "./wait.ts";
 
 const SLOTS = 16_384;
+/** Each node has heard of all slots: without full coverage it is "ok" before that. */
+const WHOLE = ["cluster_state:ok", `cluster_slots_assigned:${SLOTS}`];
 
 export interface TestCluster {
   /** `redis+cluster://…` naming the first node alone: clients find the others. */
@@ -50,7 +52,9 @@ export async function startCluster(masters = 3): Promise<TestCluster> {
   }
   await waitUntil(async () => {
     const infos = await Promise.all(clients.map(async (client) => String(await client.call("CLUSTER", "INFO"))));
-    return infos.every((info) => info.includes("cluster_state:ok") && info.includes(`cluster_known_nodes:${masters}`));
+    return infos.every(
+      (info) => WHOLE.every((line) => info.includes(line)) && info.includes(`cluster_known_nodes:${masters}`),
+    );
   });
   const port = Number(nodes[0]?.redis.port);
   return {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type Ran, RunningProgram, type RunOptions, runProgram } from "./program.ts";
-import { startRedis } from "./redis.ts";
+import { type RedisOptions, startRedis } from "./redis.ts";
 
 /** Short leases, so that a vanished runner is noticed within a test (spec: faults, "Method"). */
 const SETTINGS = `
@@ -22,7 +22,7 @@ export interface System extends AsyncDisposable {
   /** Address of the first supervisor. */
   readonly url: string;
   startSupervisor(args?: readonly string[]): Promise<{ program: RunningProgram; url: string }>;
-  startRunner(name: string, args?: readonly string[]): Promise<RunningProgram>;
+  startRunner(name: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<RunningProgram>;
   /** Runs a command with the system's address and data directory. */
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
   /** Runs a command that prints JSON and parses it. @throws Error with its output when it failed */
@@ -30,12 +30,12 @@ export interface System extends AsyncDisposable {
 }
 
 /** Starts Redis and one supervisor; `await using` stops everything in reverse. */
-export async function startSystem(settings = SETTINGS): Promise<System> {
+export async function startSystem(settings = SETTINGS, redisOptions: RedisOptions = {}): Promise<System> {
   const directory = await mkdtemp(join(tmpdir(), "horus-e2e-"));
   const dataDirectory = join(directory, "data");
   const configFile = join(directory, "supervisor.toml");
   await writeFile(configFile, settings);
-  const redis = await startRedis();
+  const redis = await startRedis(redisOptions);
   const programs: RunningProgram[] = [];
   const env = { SUPERVISOR_REDIS_URL: redis.url, SUPERVISOR_DATA_DIR: dataDirectory };
   let url = "";
@@ -59,9 +59,9 @@ export async function startSystem(settings = SETTINGS): Promise<System> {
     },
     startSupervisor,
     run,
-    async startRunner(name, args = ["--exec", "bash -s"]) {
+    async startRunner(name, args = ["--exec", "bash -s"], extra = {}) {
       const program = new RunningProgram(["runner", "start", name, "--config", configFile, ...args], {
-        env: { ...env, SUPERVISOR_URL: url },
+        env: { ...env, SUPERVISOR_URL: url, ...extra },
         cwd: directory,
       });
       programs.push(program);

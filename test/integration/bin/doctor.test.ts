@@ -49,7 +49,7 @@ describe("supervisor doctor", () => {
     expect(stdout).toMatch(/^good {4}Redis unix:.*: answers, durability everysec$/mu);
     expect(stdout).toMatch(/^good {4}clock: Redis' is \d+ ms (?:ahead of|behind) ours$/mu);
     expect(stdout).toMatch(
-      /^good {4}Redis server: Redis [\d.]+, maxmemory-policy noeviction, append-only file on, everysec$/mu,
+      /^good {4}Redis server: (?:Redis|Valkey) [\d.]+, maxmemory-policy noeviction, append-only file on, everysec$/mu,
     );
     expect(stdout).toMatch(/^good {4}Redis memory: \d+ MiB of \d+ MiB in the machine, no maxmemory$/mu);
     expect(stdout).toMatch(/^good {4}Redis round trip: [\d.]+ ms in the median of 20, [\d.]+ ms at most$/mu);
@@ -156,6 +156,23 @@ describe("supervisor doctor", () => {
 
     expect(whole.stdout).toMatch(/^good {4}Redis Cluster: all 16384 slots on 3 masters$/mu);
     expect(holey.stdout).toMatch(/^fault {3}Redis Cluster: 16383 of 16384 slots .*Run: redis-cli --cluster fix/mu);
+  });
+
+  test("finds a master of a Cluster that is away, before and after the others have noticed", async () => {
+    await init();
+    const cluster = await startCluster();
+    const [first, , last] = cluster.nodes;
+    const client = first?.client();
+    await last?.kill("SIGKILL");
+    const atOnce = await doctor("--redis-url", cluster.url);
+    await waitUntil(async () => /cluster_slots_fail:[1-9]/u.test(String(await client?.call("CLUSTER", "INFO"))));
+    const later = await doctor("--redis-url", cluster.url);
+
+    for (const { code, stdout } of [atOnce, later]) {
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/^fault {3}Redis 127\.0\.0\.1:\d+: does not answer \((?:no connection|.*ECONN.*)\)$/mu);
+      expect(stdout).toMatch(/^fault {3}Redis Cluster: the master of 5462 slots does not answer.*Start it again/mu);
+    }
   });
 
   test("finds a keys.toml with a fault, one that others may write, and one that is missing beside its keys", async () => {

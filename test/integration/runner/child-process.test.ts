@@ -43,6 +43,7 @@ async function run(pool: PipePool, wanted: Partial<ChildSettings>): Promise<Ran>
     onOutput: async (stream, chunk) => {
       seen[stream] += Buffer.from(chunk).toString();
     },
+    onGroup: () => undefined,
     onCutOff: () => undefined,
     ...wanted,
   });
@@ -97,6 +98,7 @@ describe("ChildProcess", () => {
         child.terminate();
         child.terminate();
       },
+      onGroup: () => undefined,
       onCutOff: () => undefined,
     });
 

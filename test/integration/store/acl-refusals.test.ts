@@ -17,8 +17,8 @@ import { anAdmission, aToken, expectNoFaults, QUIET } from "../../support/store.
 type Command = readonly [name: string, ...args: string[]];
 
 const NOT_PERMITTED = { name: "unavailable", data: { reason: "not_permitted" } };
-/** As Redis says it to a client, and to a script. */
-const REFUSED = /NOPERM|The user executing the script can't|No permissions/u;
+/** As Redis says it to a client, and to a script; the last as Valkey does. */
+const REFUSED = /NOPERM|The user executing the script can't|No permissions|ACL failure in script/u;
 const ANY_COMMAND = "return redis.call(unpack(ARGV))";
 
 /** Ids of jobs that belong to a runner which is not ours. */

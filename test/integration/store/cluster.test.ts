@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 
 import { SupervisorError } from "../../../src/errors.ts";
 import { SIGNED_RUNNER } from "../../../src/rpc/examples.ts";
+import { RedisConnection } from "../../../src/store/redis-connection.ts";
 import { RedisKeys } from "../../../src/store/redis-keys.ts";
 import { createRedisJobSource, type RedisJobSource } from "../../../src/store/redis-source.ts";
 import { createRedisStore } from "../../../src/store/redis-store.ts";
@@ -142,6 +143,24 @@ describe("On a Cluster", () => {
     for (const { id } of jobs) expect(await store.jobs.head(id)).toMatchObject({ id });
     await store.maintenance.maintain(KEEP);
     expect(await findFaults(client, keys)).toEqual([]);
+  });
+
+  test("a master that is away keeps nobody from connecting to the others", { timeout: 60_000 }, async () => {
+    const cluster = await startCluster();
+    await cluster.nodes[2]?.kill("SIGKILL");
+
+    // A client asks any of the masters whether it is ready; a third of them asks the dead one first.
+    for (let count = 0; count < 12; count += 1) {
+      const connection = new RedisConnection({
+        url: cluster.url,
+        commandTimeoutMs: 1000,
+        log: QUIET,
+        monotonicMs: () => performance.now(),
+      });
+      await connection.start();
+      expect(connection.isUp).toBe(true);
+      await connection.stop();
+    }
   });
 
   test("a master that is away takes its own jobs along, and no others", { timeout: 60_000 }, async () => {

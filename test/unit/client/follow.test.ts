@@ -96,6 +96,33 @@ describe("followLogs", () => {
     await expect(reading).resolves.toEqual({ done: true, value: undefined });
   });
 
+  test("outlasts a store that is away once it has begun, and goes on where it was", async () => {
+    const away = { error: { code: -32_053, message: "Unavailable" } };
+    const dialer = answering(page([1, 2], 2, false), away, away, page([3], 3, true));
+
+    await expect(collect(followLogs(aClient(dialer), ID))).resolves.toEqual([line(1), line(2), line(3)]);
+    expect(dialer.seen.map(paramsOf)).toMatchObject([{ from: 0 }, { from: 2 }, { from: 2 }, { from: 2 }]);
+  });
+
+  test("is told at once of a store that is away at the first question, or where it does not follow", async () => {
+    const away = { error: { code: -32_053, message: "Unavailable" } };
+    const begun = answering(page([1], 1, false), away);
+
+    await expect(collect(followLogs(aClient(answering(away)), ID))).rejects.toMatchObject({ code: -32_053 });
+    await expect(collect(followLogs(aClient(begun), ID, { follow: false }))).rejects.toMatchObject({ code: -32_053 });
+  });
+
+  test("ends quietly while the store is away", async () => {
+    const away = { error: { code: -32_053, message: "Unavailable" } };
+    const controller = new AbortController();
+    const reading = collect(
+      followLogs(aClient(answering(page([1], 1, false), away)), ID, { signal: controller.signal }),
+    );
+    setTimeout(() => controller.abort(), 2500);
+
+    await expect(reading).resolves.toEqual([line(1)]);
+  });
+
   test("passes a refusal on", async () => {
     const dialer = aDialer(() => ({ error: { code: -32_004, message: "Not found" } }));
 
@@ -115,6 +142,15 @@ describe("followStates", () => {
       { id: ID, since: 1, wait_ms: 25_000 },
       { id: ID, since: 2, wait_ms: 25_000 },
     ]);
+  });
+
+  test("outlasts a store that is away once it has begun", async () => {
+    const away = { error: { code: -32_053, message: "Unavailable" } };
+    const dialer = answering(state("running", 2), away, state("completed", 3));
+
+    const states = await collect(followStates(aClient(dialer), ID));
+
+    expect(states.map((job: JobSummary) => job.state)).toEqual(["running", "completed"]);
   });
 
   test("gives one state of a job that has ended", async () => {

@@ -2,7 +2,9 @@ import { afterEach, describe, expect, test } from "vitest";
 
 import { BoundedSource } from "../../../src/runner/bounded-source.ts";
 import { type Hold, LeaseKeeper } from "../../../src/runner/lease-keeper.ts";
+import type { Deed, Word } from "../../../src/runner/lease-watch.ts";
 import type { Lease, Renewed } from "../../../src/runner/source.ts";
+import { machineMs } from "../../../src/runner/stand-in.ts";
 import { MemorySource } from "../../support/memory-source.ts";
 import { quietLog } from "../../support/runner-harness.ts";
 import { waitUntil } from "../../support/wait.ts";
@@ -30,17 +32,32 @@ function start(leaseMs: number): {
   source: Renewals;
   hold: (lease?: Lease, ageMs?: number) => Hold;
   keeper: LeaseKeeper;
+  /** What its stand-in was told, and how it says what it did. */
+  words: Word[];
+  did: (deed: Deed) => void;
 } {
   const source = new Renewals(leaseMs);
+  const words: Word[] = [];
+  const standIn: { onDeed?: (deed: Deed) => void } = {};
   const made = new LeaseKeeper({
     source: new BoundedSource(source, 60_000),
     log: quietLog,
     monotonic,
     random: () => 0.5,
+    startStandIn: (onDeed) => {
+      standIn.onDeed = onDeed;
+      return { tell: (word) => void words.push(word), stop: async () => undefined };
+    },
   });
   keeper = made;
   made.start();
-  return { source, keeper: made, hold: (lease = LEASE, ageMs = 0) => made.hold(lease, monotonic() - ageMs) };
+  return {
+    source,
+    keeper: made,
+    words,
+    did: (deed) => standIn.onDeed?.(deed),
+    hold: (lease = LEASE, ageMs = 0) => made.hold(lease, monotonic() - ageMs),
+  };
 }
 
 afterEach(async () => {
@@ -181,5 +198,69 @@ describe("LeaseKeeper", () => {
     await made.stop();
 
     expect(hold(LEASE, 0).lapsed.aborted).toBe(false);
+  });
+
+  test("tells its stand-in of what it holds, what runs and what is over", async () => {
+    const { hold, words } = start(60_000);
+
+    const held = hold();
+    held.runs(4711, 1000);
+    held.runs(undefined, 1000);
+    held.release();
+    held.release();
+
+    expect(words).toMatchObject([
+      { kind: "hold", hold: 1, lease: LEASE },
+      { kind: "group", hold: 1, group: 4711, killGraceMs: 1000 },
+      { kind: "group", hold: 1, group: undefined, killGraceMs: 1000 },
+      { kind: "release", hold: 1 },
+    ]);
+  });
+
+  test("speaks to its stand-in every third of a lease, whether renewals are answered or not", async () => {
+    const { source, hold, words } = start(300);
+    source.answer = async () => Promise.reject(new Error("down"));
+    hold();
+
+    await waitUntil(() => words.filter(({ kind }) => kind === "alive").length > 2);
+
+    expect(words.filter(({ kind }) => kind === "renewed")).toEqual([]);
+  });
+
+  test("speaks to its stand-in before and after a renewal that hangs", async () => {
+    const { source, hold, words } = start(300);
+    source.answer = async () => new Promise(() => undefined);
+    hold();
+
+    await waitUntil(() => source.sizes.length === 3);
+
+    expect(words.map(({ kind }) => kind)).toEqual(["hold", "alive", "alive", "alive", "alive", "alive"]);
+  });
+
+  test("takes over what its stand-in did: a lease that was renewed there does not lapse here", async () => {
+    const { source, hold, did } = start(300);
+    source.answer = async () => Promise.reject(new Error("down"));
+    const held = hold();
+
+    did({ kind: "renewed", holds: [1, 99], sentMs: machineMs() + 59_700 });
+    await waitUntil(() => source.sizes.length >= 5);
+
+    expect(held.lapsed.aborted).toBe(false);
+    expect(held.endedFor).toBe(undefined);
+  });
+
+  test.each([
+    ["lost", "lost", "kill"],
+    ["lapsed", "lapsed", "kill"],
+    ["cancelled", "cancelled", "cancel"],
+  ] as const)("knows of a process that its stand-in ended because it was %s", (why, signal, endedFor) => {
+    const { hold, did } = start(60_000);
+    const held = hold();
+
+    did({ kind: "ended", hold: 1, why });
+    did({ kind: "stood_in", forMs: 1000 });
+
+    expect(held[signal].aborted).toBe(true);
+    expect(held.endedFor).toBe(endedFor);
   });
 });

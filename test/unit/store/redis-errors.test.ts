@@ -35,6 +35,7 @@ describe("toUnavailable()", () => {
     // Raised by a write in the middle: what came before it stands.
     ["WRONGTYPE Operation against a key holding the wrong kind of value" + INSIDE, "unknown", "foreign_data"],
     ["ERR The user executing the script can't access at least one of the keys" + INSIDE, "unknown", "not_permitted"],
+    ["ERR ACL failure in script: No permissions to access a key" + INSIDE, "unknown", "not_permitted"],
     ["ERR user_script:3: attempt to index a nil value" + INSIDE, "unknown", "refused"],
   ])("maps the reply %j", (message, applied, reason) => {
     const error = aReply(message);

@@ -95,9 +95,16 @@ describe("slotsCheck", () => {
     [{ ...well, cluster_slots_pfail: 5461 }, "fault", "does not answer"],
     [{ ...well, cluster_state: "fail" }, "fault", "redis-cli --cluster check"],
   ])("%j beside a master that is well is %s: %s", (values, verdict, says) => {
-    const check = slotsCheck([info(well), info(values)]);
+    const check = slotsCheck([info(well), info(values)], 0);
 
     expect(check).toMatchObject({ what: "Redis Cluster", verdict });
     expect(check.says).toMatch(new RegExp(says, "u"));
+  });
+
+  test("believes what did not answer us more than masters that have not noticed yet", () => {
+    const check = slotsCheck([info(well), info(well)], 5462);
+
+    expect(check.verdict).toBe("fault");
+    expect(check.says).toContain("the master of 5462 slots does not answer");
   });
 });
