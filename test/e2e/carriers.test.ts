@@ -34,7 +34,7 @@ afterAll(async () => {
 /** Starts the program, which is stopped with the test, and waits until it says where it serves. */
 async function serve(args: readonly string[]): Promise<{ readonly program: RunningProgram; readonly url: string }> {
   const program = new RunningProgram(["--port", "0", ...args], { env, cwd: directory });
-  onTestFinished(async () => program.stop());
+  onTestFinished(async () => void (await program.stop()));
   const [, url = ""] = await program.waitFor(/"event":"started".*"(https?:\/\/[^"/]+)\/?"/u);
   return { program, url };
 }
