@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { toSummary, toView } from "../../../src/jobs/view.ts";
+import { toSummary, toView, traceparentOf } from "../../../src/jobs/view.ts";
 import { aHead, aRecord } from "../../support/builders.ts";
 
 describe("toSummary()", () => {
@@ -55,5 +55,19 @@ describe("toView()", () => {
 
   test("says that nothing was left out where nothing was", () => {
     expect(toView(aRecord({ state: "pending" }), "admin").redacted).toBe(false);
+  });
+});
+
+describe("traceparentOf()", () => {
+  test("gives the trace of a document that is ours, and nothing of another", () => {
+    const record = aRecord({});
+    const document: unknown = JSON.parse(record.document);
+    const withTrace = (traceparent: unknown): string => JSON.stringify(Object.assign({}, document, { traceparent }));
+    const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    expect(traceparentOf({ ...record, document: withTrace(trace) })).toBe(trace);
+    expect(traceparentOf({ ...record, document: withTrace("anything\n") })).toBeUndefined();
+    expect(traceparentOf({ ...record, document: "not ours" })).toBeUndefined();
+    expect(traceparentOf(record)).toBeUndefined();
   });
 });
