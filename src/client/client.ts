@@ -133,7 +133,10 @@ export class SupervisorClient {
     }
   }
 
-  /** Submits a signed job; the identical bytes again when the answer was lost, which is safe: the id is the idempotency key. */
+  /**
+   * Submits a signed job; the identical bytes again when the answer was lost, which is safe: the id is the idempotency key.
+   * A refusal of such a repeat says nothing of the first: only `get_job` tells whether the job is there.
+   */
   async submitJob(signed: SignedJob, options: CallOptions = {}): Promise<Result<"create_job">> {
     return this.call("create_job", signed, options);
   }
