@@ -5,7 +5,7 @@
 import type { EnrolledKey, KeyringChange } from "./auth/keyring.ts";
 import { RateLimiter } from "./auth/rate-limit.ts";
 import { errorText } from "./errors.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogLine } from "./log.ts";
 import type { CallOutcome } from "./rpc/entry.ts";
 
 /** Refusals of strangers that are written, a second and at once: anybody can cause them, and disks are finite. */
@@ -58,6 +58,7 @@ export class Audit {
       principal: who?.principal,
       job: subject.job,
       digest: subject.digest,
+      traceparent: subject.traceparent,
       runner: subject.runner,
       transport: peer.transport,
       address: peer.address,
@@ -98,7 +99,7 @@ export class Audit {
     return unwritten === 0 ? undefined : unwritten;
   }
 
-  #write(line: { readonly event: "audit"; readonly [name: string]: unknown }): void {
+  #write(line: LogLine & { readonly event: "audit" }): void {
     this.#log.info(line, "audit");
   }
 }

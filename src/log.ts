@@ -1,10 +1,25 @@
 /** The one door to pino: a root logger with redaction, one child for each component. */
 import { Writable } from "node:stream";
 
-import { type Logger, pino } from "pino";
+import { pino } from "pino";
 
-/** What parts take in their constructor. `event` is a fixed name; ids and keys are fields, never in the message. */
-export type Log = Pick<Logger, "debug" | "info" | "warn" | "error">;
+import type { LogEvent } from "./log-events.ts";
+
+/** `event` is a fixed name of the table; ids and keys are members, never in the message. */
+export interface LogLine {
+  readonly event: LogEvent;
+  readonly [member: string]: unknown;
+}
+
+type Write = (line: LogLine, text: string) => void;
+
+/** What parts take in their constructor. */
+export interface Log {
+  readonly debug: Write;
+  readonly info: Write;
+  readonly warn: Write;
+  readonly error: Write;
+}
 
 export interface LogSettings {
   readonly level: "debug" | "info" | "warn" | "error" | "silent";
@@ -34,7 +49,7 @@ const CENSOR = "[redacted]";
 const MAX_DEPTH = 8;
 
 /** Makes the root logger; lines go to `destination`, standard error unless told. */
-export function createLog(settings: LogSettings, destination: LogDestination = process.stderr): Logger {
+export function createLog(settings: LogSettings, destination: LogDestination = process.stderr): Log {
   const options = {
     level: settings.level,
     base: null,
@@ -44,6 +59,15 @@ export function createLog(settings: LogSettings, destination: LogDestination = p
     serializers: { err: (error: unknown) => error },
   };
   return pino(options, settings.pretty ? readable(destination) : { write: (line) => void destination.write(line) });
+}
+
+/** A log whose lines all carry these members too; those that are undefined stay out. */
+export function withMembers(log: Log, members: Readonly<Record<string, unknown>>): Log {
+  const add =
+    (level: keyof Log): Write =>
+    (line, text) =>
+      log[level]({ ...members, ...line }, text);
+  return { debug: add("debug"), info: add("info"), warn: add("warn"), error: add("error") };
 }
 
 /** Nothing to hide and nothing to look into: so are most lines, and they need no copy. */

@@ -27,8 +27,8 @@ export const METRIC_TABLE = {
   jobs: {
     name: "horus_jobs",
     type: "gauge",
-    help: "Jobs in the store by state; ended ones until their retention is over",
-    labels: ["state"],
+    help: "Jobs in the store by state, ended ones by reason and until their retention is over",
+    labels: ["state", "reason"],
   },
   runners: { name: "horus_runners", type: "gauge", help: "Registered runners by health", labels: ["state"] },
   runnerRunning: {

@@ -3,7 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 
 import { DURATION_BUCKETS, METRIC_TABLE, type MetricRow } from "./metric-table.ts";
 import type { CallOutcome } from "./rpc/entry.ts";
-import { JOB_STATES, RUNNER_STATES } from "./rpc/schema.ts";
+import { RUNNER_STATES } from "./rpc/schema.ts";
 import type { Listener } from "./rpc/transport.ts";
 import { runnerState } from "./runners/runner.ts";
 import type { JobStore, Maintained, RunnerRecord, RunnerStore } from "./store/store.ts";
@@ -94,7 +94,7 @@ export class Metrics {
     this.#redisSeconds.set((monotonicMs() - startedMs) / 1000);
     const records = await runners.list();
     for (const gauge of [this.#runners, this.#runnerRunning, this.#runnerWaiting, this.#runnerOldest]) gauge.reset();
-    for (const state of JOB_STATES) this.#jobs.set({ state }, counts[state]);
+    for (const { state, reason, jobs: present } of counts) this.#jobs.set({ state, reason }, present);
     for (const state of RUNNER_STATES) this.#runners.set({ state }, 0);
     for (const record of records) this.#addRunner(record);
   }

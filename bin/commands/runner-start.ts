@@ -3,7 +3,7 @@ import { loadOrCreateSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import type { Config } from "../../src/config.ts";
 import { CarrierError } from "../../src/errors.ts";
-import type { Log } from "../../src/log.ts";
+import type { Log, LogLine } from "../../src/log.ts";
 import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner } from "../../src/runner/index.ts";
 import { createRedisJobSource } from "../../src/store/redis-source.ts";
 import type { Command, CommandInput } from "../command.ts";
@@ -104,7 +104,7 @@ async function runUntilStopped(runner: Runner, { terminal, log, name, graceMs, r
   if (!(await startPatiently(runner, log, stop))) return;
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
   await untilStopped({ stop });
-  const draining = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
+  const draining: LogLine = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
   log.info(draining, "draining: takes nothing new; what runs at the deadline is ended and given back");
   await runner.drain("stopping");
   removed.throwIfAborted();

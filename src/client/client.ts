@@ -16,8 +16,17 @@ export interface ClientOptions {
   readonly signer?: Signer;
   /** The supervisor's identity, pinned: `aud` of every signed call. Never taken from the wire. */
   readonly supervisor: string;
+  /** Whose receipts are believed; whichever runner the supervisor vouches for unless told. */
+  readonly pins?: Partial<Pins>;
   /** UNIX ms; the system's clock unless told. */
   readonly now?: () => number;
+}
+
+/** Public keys that the user of a client knows by himself. */
+export interface Pins {
+  readonly runnerKeys: readonly string[];
+  /** Of those whose enrolments count. */
+  readonly registrarKeys: readonly string[];
 }
 
 export interface CallOptions {
@@ -61,7 +70,9 @@ const MAX_CLOCK_OFFSET_SECONDS = 86_400;
 export class SupervisorClient {
   readonly #dialer: Dialer;
   readonly #signer: Signer | undefined;
-  readonly #supervisor: string;
+  /** Its pinned identity. */
+  readonly supervisor: string;
+  readonly pins: Pins;
   readonly #now: () => number;
   /** Random for each client, so that ids are unique in the process whatever else calls. */
   readonly #idPrefix = randomHex(8);
@@ -69,10 +80,11 @@ export class SupervisorClient {
   /** The supervisor's clock minus ours, in seconds; 0 until it told us. */
   #clockOffset = 0;
 
-  constructor({ dialer, signer, supervisor, now = Date.now }: ClientOptions) {
+  constructor({ dialer, signer, supervisor, pins, now = Date.now }: ClientOptions) {
     this.#dialer = dialer;
     this.#signer = signer;
-    this.#supervisor = supervisor;
+    this.supervisor = supervisor;
+    this.pins = { runnerKeys: [], registrarKeys: [], ...pins };
     this.#now = now;
   }
 
@@ -121,7 +133,10 @@ export class SupervisorClient {
     }
   }
 
-  /** Submits a signed job; the identical bytes again when the answer was lost, which is safe: the id is the idempotency key. */
+  /**
+   * Submits a signed job; the identical bytes again when the answer was lost, which is safe: the id is the idempotency key.
+   * A refusal of such a repeat says nothing of the first: only `get_job` tells whether the job is there.
+   */
   async submitJob(signed: SignedJob, options: CallOptions = {}): Promise<Result<"create_job">> {
     return this.call("create_job", signed, options);
   }
@@ -206,7 +221,7 @@ export class SupervisorClient {
     const iat = Math.floor(this.#now() / 1000) + this.#clockOffset;
     const auth = {
       v: 1 as const,
-      aud: this.#supervisor,
+      aud: this.supervisor,
       key: signer.publicKey,
       iat,
       exp: iat + this.#dialer.validitySeconds,

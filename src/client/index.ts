@@ -1,7 +1,7 @@
 /** The public door `horus-supervisor/client`: runs in Node and in browsers; the carrier comes from `horus-supervisor/dial`. */
 
 // Calls
-export { type CallOptions, type ClientOptions, SupervisorClient } from "./client.ts";
+export { type CallOptions, type ClientOptions, type Pins, SupervisorClient } from "./client.ts";
 export { RpcError } from "./rpc-error.ts";
 export { type Applied, CarrierError, type ErrorName, ERRORS } from "../errors.ts";
 export type { MethodName, Params, Result } from "../rpc/methods.ts";
@@ -29,6 +29,7 @@ export type {
   SignedTicket,
 } from "../rpc/schema.ts";
 
-// Receipts
+// Ends and receipts
+export { type JobEnd, ReceiptError, type ResultOptions, waitForResult } from "./result.ts";
 export type { Enrolment } from "./enrolment.ts";
 export { type ReceiptFinding, type ReceiptQuestion, type ReceiptVerdict, verifyReceipt } from "./receipt.ts";

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { errorText } from "../errors.ts";
-import type { Log } from "../log.ts";
+import type { Log, LogLine } from "../log.ts";
 import type { Maintained, MaintenanceStore, RetentionLimits } from "../store/store.ts";
 
 export interface MaintenanceOptions {
@@ -52,7 +52,7 @@ export class Maintenance {
         await this.tick();
         this.#isFailing = false;
       } catch (error) {
-        const fields = { event: "maintenance_failed", error: errorText(error) };
+        const fields: LogLine = { event: "maintenance_failed", error: errorText(error) };
         if (!this.#isFailing) log.warn(fields, "maintenance waits for the store");
         this.#isFailing = true;
       }

@@ -25,6 +25,8 @@ export interface Wanted extends Pick<Followed, "after" | "withLogs" | "head" | "
   readonly job: string;
   /** Only the same principal may end it. */
   readonly principal: string;
+  /** Of the call that asked for it. */
+  readonly requestId: string;
 }
 
 /** One that is made and waits for its answer to be sent. */
@@ -54,7 +56,7 @@ export class Subscriptions {
   }
 
   /** Makes a subscription; nothing is told before it is started. @throws SupervisorError `tooMany`. */
-  add(connection: PushConnection, { job, principal, ...wanted }: Wanted): Subscription {
+  add(connection: PushConnection, { job, principal, requestId, ...wanted }: Wanted): Subscription {
     const { maxPerConnection } = this.#options;
     const followers = this.#followersOf(connection);
     if (followers.active.size >= maxPerConnection) {
@@ -74,7 +76,7 @@ export class Subscriptions {
       inTurn: async (work) => inTurn(followers, work),
       drained: async () => connection.drained?.(),
     };
-    return { id, start: () => void this.#run(id, followed, followers) };
+    return { id, start: () => void this.#run({ id, requestId }, followed, followers) };
   }
 
   /** Ends a subscription of this principal; false where there is none. Nothing is told any more once it returned. */
@@ -86,11 +88,16 @@ export class Subscriptions {
     return followers?.active.delete(id) === true;
   }
 
-  async #run(id: string, followed: Followed, followers: Followers): Promise<void> {
+  async #run(
+    { id, requestId }: { id: string; requestId: string },
+    followed: Followed,
+    followers: Followers,
+  ): Promise<void> {
     try {
       await followJob(this.#options.store, followed);
     } catch (error) {
-      this.#options.log.error({ event: "subscription_failed", job: followed.id, err: error }, "a subscription failed");
+      const about = { job: followed.id, request_id: requestId };
+      this.#options.log.error({ event: "subscription_failed", ...about, err: error }, "a subscription failed");
     } finally {
       followers.active.delete(id);
     }

@@ -92,6 +92,17 @@ function handedIn<Value>(shape: { Parse(value: unknown): Value }, text: string |
   }
 }
 
+/** The job's W3C trace context; undefined where it has none, or where the stored text is none of ours. */
+export function traceparentOf({ document }: JobRecord): string | undefined {
+  try {
+    const job: unknown = JSON.parse(document);
+    return StoredJob.Check(job) ? job.traceparent : undefined;
+  } catch {
+    // Not JSON: whoever shows the record says so; a line without a trace is still a line.
+    return undefined;
+  }
+}
+
 function redact(document: JobDocument, reader: Reader): Partial<JobDocument> {
   if (reader === "owner") return document;
   const { env_vars: _environment, ...rest } = document;

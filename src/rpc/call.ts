@@ -12,6 +12,8 @@ import type { Connection } from "./transport.ts";
 export interface Subject {
   readonly job?: string;
   readonly runner?: string;
+  /** Of the job: whoever traces it finds what was decided about it. */
+  readonly traceparent?: string;
   /** Who the caller said it is. Nothing is verified. */
   readonly claimedKey?: string;
 }
@@ -69,6 +71,12 @@ export class Call implements CallContext {
     return (principal, key, digest) => {
       if (digest !== undefined) this.digest = digest;
       this.addVerified(principal, key);
+    };
+  }
+
+  get tracedBy(): CallContext["tracedBy"] {
+    return (traceparent) => {
+      if (traceparent !== undefined) this.subject = { ...this.subject, traceparent };
     };
   }
 

@@ -21,6 +21,8 @@ export interface CallContext {
   readonly requestId: string;
   /** Tells transport and audit trail who was verified, and which document, where the handler verifies by itself. */
   readonly verified: (principal: string, key: string, digest?: string) => void;
+  /** Tells log and audit trail the W3C trace context of the job this call is about, where its handler has read the job. */
+  readonly tracedBy: (traceparent: string | undefined) => void;
   /** What must not overtake the answer (notifications about it): called once it is on its way, if it is a result. */
   readonly afterAnswer: (callback: () => void) => void;
 }

@@ -89,10 +89,7 @@ class Dispatcher implements RequestHandler {
   /** A defect of the dispatcher itself: every defect of a handler was answered before it could come here. */
   #crash(error: unknown): Answer {
     const request_id = this.#options.newRequestId();
-    this.#options.log.error(
-      { event: "dispatch_failed", requestId: request_id, err: error },
-      "a message was not dispatched",
-    );
+    this.#options.log.error({ event: "dispatch_failed", request_id, err: error }, "a message was not dispatched");
     const text = errorText(null, new SupervisorError("internal", { data: { request_id } }));
     return { ...NOTHING, bytes: Buffer.from(text) };
   }

@@ -170,12 +170,13 @@ export class EntryRunner {
   /** What the caller may know of it; everything else stays in the log (spec: signing, table of errors). */
   #toShown(error: unknown, call: Call, method: string): SupervisorError {
     if (error instanceof SupervisorError && error.name !== "internal") return error;
-    const { requestId } = call;
+    const { requestId: request_id, subject } = call;
+    const { job, traceparent } = subject;
     this.#options.log.error(
-      { event: "call_failed", requestId, method: method.slice(0, 64), err: error },
+      { event: "call_failed", request_id, method: method.slice(0, 64), job, traceparent, err: error },
       "a call failed",
     );
-    return new SupervisorError("internal", { data: { request_id: requestId } });
+    return new SupervisorError("internal", { data: { request_id } });
   }
 
   #errorText(id: RequestId, error: SupervisorError, call: Call): string {
@@ -221,6 +222,8 @@ function subjectOf(params: JsonObject, credential: unknown): Subject {
   if (typeof id === "string") subject.job = id;
   const runner = params["name"] ?? memberOf(params["registration"], "name") ?? memberOf(job, "runner");
   if (typeof runner === "string") subject.runner = runner;
+  const traceparent = memberOf(job, "traceparent");
+  if (typeof traceparent === "string") subject.traceparent = traceparent;
   const claimedKey = memberOf(credential, "key") ?? memberOf(job, "caller_id");
   if (isPublicKey(claimedKey)) subject.claimedKey = claimedKey;
   return subject;

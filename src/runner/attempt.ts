@@ -6,7 +6,7 @@
 import { LogChain } from "../auth/log-chain.ts";
 import type { Signer } from "../auth/signature.ts";
 import { errorText } from "../errors.ts";
-import type { Log } from "../log.ts";
+import { type Log, withMembers } from "../log.ts";
 import type { JobDocument, SignedReceipt } from "../rpc/schema.ts";
 import { Backoff } from "./backoff.ts";
 import { execute, type Outcome, unstarted } from "./execution.ts";
@@ -68,13 +68,14 @@ export class Attempt {
   readonly #startedMs: number;
   readonly #startedAt: number;
   #logs: LogWriter | undefined;
-  /** In every log line of the attempt, so that it is found by whoever traces the job. */
-  #trace: { readonly traceparent?: string } = {};
+  /** Its lines carry the job's trace context as soon as it is known, so that whoever traces the job finds them. */
+  #log: Log;
 
   constructor(claimed: ClaimedJob, hold: Hold, parts: AttemptParts) {
     this.#claimed = claimed;
     this.#hold = hold;
     this.#parts = parts;
+    this.#log = parts.log;
     this.#startedMs = Math.floor(parts.now());
     this.#startedAt = parts.monotonic();
   }
@@ -98,7 +99,7 @@ export class Attempt {
   async run(): Promise<AttemptEnd> {
     const end = await this.#runSafely();
     const { id: jobId, attempt } = this.#claimed.lease;
-    this.#parts.log.info({ event: "attempt_ended", jobId, attempt, ...this.#trace, ...end }, "attempt ended");
+    this.#log.info({ event: "attempt_ended", jobId, attempt, ...end }, "attempt ended");
     return end;
   }
 
@@ -106,8 +107,7 @@ export class Attempt {
     try {
       return await this.#run();
     } catch (error) {
-      const { log } = this.#parts;
-      log.error({ event: "attempt_broke", jobId: this.id, error }, "an attempt broke; its job is given back");
+      this.#log.error({ event: "attempt_broke", jobId: this.id, error }, "an attempt broke; its job is given back");
       await this.#release();
       return { kind: "unfit", reason: errorText(error) };
     } finally {
@@ -119,6 +119,7 @@ export class Attempt {
   async #run(): Promise<AttemptEnd> {
     const { lease } = this.#claimed;
     const verdict = await this.#parts.verifyJob.verify(this.#claimed);
+    this.#traceBy(verdict.ok ? verdict : "read" in verdict ? verdict.read : undefined);
     if (!verdict.ok && !("isLate" in verdict)) return this.#refuse(verdict.reason, verdict.read);
     // No receipt: it would contradict the one signed for the attempt that did run.
     const refusal = this.#parts.seen.refusal(lease.id, lease.attempt);
@@ -129,16 +130,22 @@ export class Attempt {
     return this.#finish(outcome, verdict);
   }
 
+  /** A job that was refused is found by its trace as well. */
+  #traceBy(read: ReadJob | undefined): void {
+    const traceparent = read?.job.traceparent;
+    if (traceparent !== undefined) this.#log = withMembers(this.#parts.log, { traceparent });
+  }
+
   async #refuse(reason: string, read: ReadJob | undefined): Promise<AttemptEnd> {
     const { id, attempt } = this.#claimed.lease;
-    this.#parts.log.warn({ event: "job_refused", jobId: id, attempt, reason }, "job refused");
+    this.#log.warn({ event: "job_refused", jobId: id, attempt, reason }, "job refused");
     return this.#finish(unstarted(`refused: ${reason}`, false), read);
   }
 
   /** Not for this runner to judge: another may take it, or Redis ends it when its time has come. */
   async #decline(reason: string): Promise<AttemptEnd> {
     const { id, attempt } = this.#claimed.lease;
-    this.#parts.log.warn({ event: "job_declined", jobId: id, attempt, reason }, "job given back");
+    this.#log.warn({ event: "job_declined", jobId: id, attempt, reason }, "job given back");
     await this.#release();
     return { kind: "unfit", reason };
   }
@@ -151,19 +158,19 @@ export class Attempt {
     if (!picked.ok) return unstarted(picked.reason, false);
     const { id, attempt } = this.#claimed.lease;
     await parts.seen.started({ id, attempt, expiresAt: job.expires_at });
-    this.#trace = job.traceparent === undefined ? {} : { traceparent: job.traceparent };
     const { name } = picked.executor;
-    parts.log.info({ event: "attempt_started", jobId: id, attempt, executor: name, ...this.#trace }, "attempt started");
+    const log = this.#log;
+    log.info({ event: "attempt_started", jobId: id, attempt, executor: name }, "attempt started");
     const kill = AbortSignal.any([hold.lost, hold.lapsed]);
     if (kill.aborted || this.#drained.signal.aborted) return "interrupted";
     const { executor } = picked;
     const limits = { ...parts.limits, ...executor.limits };
-    const logs = new LogWriter({ ...parts, hold, limits });
+    const logs = new LogWriter({ ...parts, log, hold, limits });
     this.#logs = logs;
     const elsewhere = (): "cancel" | "kill" | undefined => hold.endedFor;
     const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal, elsewhere };
     const onGroup = (group: number | undefined): void => hold.runs(group, limits.killGraceMs);
-    return execute({ ...parts, job, attempt, executor, limits, logs, endings, onGroup });
+    return execute({ ...parts, log, job, attempt, executor, limits, logs, endings, onGroup });
   }
 
   /** Interrupted: back to the queue, unless the job says that once begun it must not begin again. */
@@ -185,14 +192,14 @@ export class Attempt {
 
   /** What is not released within a lease is noticed as lost: nothing hangs on this but time and a count. */
   async #release(): Promise<boolean> {
-    const { source, log, random } = this.#parts;
+    const { source, random } = this.#parts;
     const backoff = new Backoff(random);
     const deadline = AbortSignal.any([this.#abandoned.signal, this.#hold.lost, AbortSignal.timeout(source.leaseMs)]);
     while (!deadline.aborted) {
       try {
         return (await source.release(this.#claimed.lease)) === "released";
       } catch (error) {
-        log.debug({ event: "release_failed", jobId: this.id, error: errorText(error) }, "not given back yet");
+        this.#log.debug({ event: "release_failed", jobId: this.id, error: errorText(error) }, "not given back yet");
         await pause(backoff.next(), deadline);
       }
     }
@@ -204,7 +211,7 @@ export class Attempt {
    * and the same finish again gets the same answer.
    */
   async #finish(outcome: Outcome, read: ReadJob | undefined): Promise<AttemptEnd> {
-    const { source, limits, log, random, monotonic } = this.#parts;
+    const { source, limits, random, monotonic } = this.#parts;
     const { lease } = this.#claimed;
     const finishedMs = this.#startedMs + Math.round(monotonic() - this.#startedAt);
     const backoff = new Backoff(random);
@@ -217,7 +224,7 @@ export class Attempt {
         wasSent = true;
         return await this.#settle(await source.finish(lease, finish), finish, read);
       } catch (error) {
-        log.debug({ event: "finish_failed", jobId: this.id, error: errorText(error) }, "outcome not stored yet");
+        this.#log.debug({ event: "finish_failed", jobId: this.id, error: errorText(error) }, "outcome not stored yet");
       }
       await pause(backoff.next(), this.#abandoned.signal);
       if (this.#abandoned.signal.aborted) return { kind: "lost" };
@@ -240,8 +247,8 @@ export class Attempt {
       await this.#parts.seen.accepted(attempt);
     } catch (error) {
       // The outcome stands, and this process remembers; only a restart would forget.
-      const { log } = this.#parts;
-      log.error({ event: "seen_failed", jobId: this.id, error: errorText(error) }, "a finished job is not on disk");
+      const line = { event: "seen_failed", jobId: this.id, error: errorText(error) } as const;
+      this.#log.error(line, "a finished job is not on disk");
     }
   }
 

@@ -1,25 +1,16 @@
 /** JobStore over Redis: one script for each transition, plain reads beside them. */
+import type { JobCount } from "../jobs/end-reasons.ts";
 import type { JobHead, JobRecord } from "../jobs/job.ts";
-import { JOB_STATES, type JobState, type LogEntry } from "../rpc/schema.ts";
+import { JOB_STATES, type LogEntry } from "../rpc/schema.ts";
 import { HEAD_FIELDS, parseHead, parseRecord, RECORD_FIELDS } from "./job-fields.ts";
 import { parseLogEntry } from "./log-text.ts";
 import type { RedisAccess } from "./redis-access.ts";
 import { admit } from "./redis-admission.ts";
+import { countJobs } from "./redis-job-count.ts";
 import { listJobs } from "./redis-job-list.ts";
-import type { RedisKeys } from "./redis-keys.ts";
 import type { RedisSubscriber } from "./redis-subscriber.ts";
-import { asList, asNumber, asOneOf } from "./reply.ts";
+import { asList, asOneOf } from "./reply.ts";
 import type { Actor, Admission, Admitted, Cancelled, Deleted, JobPage, JobQuery, JobStore, LogPage } from "./store.ts";
-
-const NONE: Readonly<Record<JobState, number>> = {
-  pending: 0,
-  running: 0,
-  completed: 0,
-  failed: 0,
-  timeout: 0,
-  cancelled: 0,
-  expired: 0,
-};
 
 export interface RedisJobsOptions {
   readonly access: RedisAccess;
@@ -55,15 +46,8 @@ export class RedisJobs implements JobStore {
     return listJobs(this.#access, query);
   }
 
-  async count(): Promise<Readonly<Record<JobState, number>>> {
-    const { connection, keys } = this.#access;
-    const counts: Record<JobState, number> = { ...NONE };
-    const look = async (shard: number): Promise<void> => {
-      const replies = await connection.pipeline(JOB_STATES.map((state) => ["ZCARD", indexOf(keys, shard, state)]));
-      for (const [at, state] of JOB_STATES.entries()) counts[state] += asNumber(replies[at]);
-    };
-    await Promise.all(keys.allShards.map(look));
-    return counts;
+  async count(): Promise<readonly JobCount[]> {
+    return countJobs(this.#access);
   }
 
   async logs(id: string, from: number, limit: number): Promise<LogPage> {
@@ -129,10 +113,4 @@ export class RedisJobs implements JobStore {
   async #read(id: string, fields: readonly string[]): Promise<readonly unknown[]> {
     return asList(await this.#access.connection.call("HMGET", this.#access.keys.job(id), ...fields));
   }
-}
-
-/** The index that holds exactly the jobs of a state. */
-function indexOf(keys: RedisKeys, shard: number, state: JobState): string {
-  if (state === "pending") return keys.of(shard, "expiry");
-  return state === "running" ? keys.of(shard, "leases") : keys.done(shard, state);
 }

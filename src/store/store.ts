@@ -3,6 +3,7 @@
  * by passing the same contract suite. Every method throws `SupervisorError("unavailable", {data: {applied}})` when the
  * store can not be reached or refuses, and says whether the request was applied.
  */
+import type { JobCount } from "../jobs/end-reasons.ts";
 import type { JobHead, JobRecord } from "../jobs/job.ts";
 import type { JobState, LogEntry, SignedRunner } from "../rpc/schema.ts";
 
@@ -103,8 +104,8 @@ export interface JobStore {
   get(id: string): Promise<JobRecord | undefined>;
   head(id: string): Promise<JobHead | undefined>;
   list(query: JobQuery): Promise<JobPage>;
-  /** How many jobs stand in each state, ended ones until their retention is over. */
-  count(): Promise<Readonly<Record<JobState, number>>>;
+  /** How many jobs stand in each state, ended ones by reason and until their retention is over; each row, even of none. */
+  count(): Promise<readonly JobCount[]>;
   /** Entries from a position (0-based over all attempts); empty for a missing job. */
   logs(id: string, from: number, limit: number): Promise<LogPage>;
   /** `reason` is shown; cancelling twice answers the same. */

@@ -8,6 +8,7 @@ import { boundText, isBroken } from "./bound.ts";
 import { build } from "./build.ts";
 import { runBullmq } from "./bullmq.ts";
 import { benchCreateJob } from "./create-job.ts";
+import { benchIdle, runCrowd } from "./crowd.ts";
 import { benchDepth } from "./depth.ts";
 import { benchEndToEnd } from "./end-to-end.ts";
 import { benchFleet } from "./fleet.ts";
@@ -25,13 +26,14 @@ import { benchVerify } from "./verify.ts";
 
 const USAGE = `npm run bench -- [options] [bench...]
 
-benches, all of them but the last four unless named:
+benches, all of them but the last five unless named:
   create-job          signed create_job over HTTP against a bare pipeline
   verify              a signature by the whole rule against bare crypto.verify
   mycelium            calls and jobs over the overlay, on real daemons with MYCELIUM_BIN
   mycelium-http       HTTP's p99 beside a busy and a dead overlay
   end-to-end          jobs that do nothing beside BullMQ, which is installed for it (needs a registry)
   mycelium-sustained  ten minutes of the overlay's calls at the rate a daemon is given for long
+  idle                a new caller's p99 beside 1,000 idle and 200 slow connections, and what the 1,001st is told
   fleet               20,000 jobs through two supervisors and four runners: each once, and evenly
   depth               calls with 200,000 jobs pending, and the memory of a job beside BullMQ's (needs a registry)
   listing             pages of an owner's 100,000 jobs among 1,000,000
@@ -45,7 +47,7 @@ options:
   --json             figures as JSON
   --check            exit code 1 when a ratio is below what is required
 
-The last three exit with 1 whenever something required of them is missed.
+The last four exit with 1 whenever something required of them is missed.
 `;
 
 type Bench = (options: BenchOptions) => Promise<Figures>;
@@ -57,20 +59,22 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   "mycelium-http": benchHttpBesideMycelium,
   "end-to-end": benchEndToEnd,
   "mycelium-sustained": benchMyceliumSustained,
+  idle: benchIdle,
   fleet: benchFleet,
   depth: benchDepth,
   listing: benchListing,
 };
 
 /** Run only when they are named: they take minutes. */
-const LONG = new Set(["mycelium-sustained", "fleet", "depth", "listing"]);
+const LONG = new Set(["mycelium-sustained", "idle", "fleet", "depth", "listing"]);
 /** What they are asked holds on any machine: never let pass. */
-const STRICT = new Set(["fleet", "depth", "listing"]);
+const STRICT = new Set(["idle", "fleet", "depth", "listing"]);
 
 /** Processes of the benches: this program again, with the role's name and its settings. */
 const ROLES: Readonly<Record<string, (settings: unknown) => void | Promise<void>>> = {
   bare: runBareServer,
   bullmq: runBullmq,
+  crowd: runCrowd,
   load: runLoad,
   preload: runPreload,
 };

@@ -42,12 +42,18 @@ export interface System extends AsyncDisposable {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** Variables of the supervisor beside those of every bench. */
+type Environment = Readonly<Record<string, string>>;
+
 /** Starts all of it; `await using` stops it in reverse. */
-export async function startSystem({ profile }: Pick<BenchOptions, "profile">): Promise<System> {
-  return assemble(async (onEnd) => startParts(onEnd, profile));
+export async function startSystem({ profile }: Pick<BenchOptions, "profile">, more: Environment = {}): Promise<System> {
+  return assemble(async (onEnd) => startParts(onEnd, { profile, more }));
 }
 
-async function startParts(onEnd: OnEnd, profile: string | undefined): Promise<Omit<System, keyof AsyncDisposable>> {
+async function startParts(
+  onEnd: OnEnd,
+  { profile, more }: { readonly profile: string | undefined; readonly more: Environment },
+): Promise<Omit<System, keyof AsyncDisposable>> {
   const directory = await mkdtemp(join(tmpdir(), "horus-bench-data-"));
   onEnd(async () => rm(directory, { recursive: true, force: true }));
   const redis = await RedisServer.start();
@@ -60,6 +66,7 @@ async function startParts(onEnd: OnEnd, profile: string | undefined): Promise<Om
     SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
     // A connection has to wait for its turn, on a busy machine for long.
     SUPERVISOR_HTTP_KEEP_ALIVE_MS: "600000",
+    ...more,
   };
   const { program, match } = await Program.start(["--port", "0"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
     env,

@@ -163,6 +163,7 @@ function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
   for (const [id, job] of jobs) {
     const state = job["state"] ?? "";
     if (TERMINAL.has(state)) add(`!${state}`, keptBytes(job, shard.lists.get(`log:${id}`) ?? []));
+    if (endReason(job) !== undefined) add(`~${state}:${endReason(job)}`, 1);
     if (state !== "pending") continue;
     add(job["queue"] ?? "", Number(job["bytes"]));
     add(`@${job["owner"]}`, 1);
@@ -174,6 +175,30 @@ function byteFaults(shard: Shard, jobs: ReadonlyMap<string, Hash>): string[] {
       ? []
       : [`bytes of ${queue}: ${present[queue]} instead of ${wanted.get(queue) ?? 0}`],
   );
+}
+
+/** The beginnings of reasons that tests give, and what they count as. */
+const END_REASONS = [
+  ["failed", "exit code ", "exit_code"],
+  ["failed", "killed by ", "signal"],
+  ["failed", "lost", "lost"],
+  ["failed", "poison", "poison"],
+  ["failed", "refused: ", "refused"],
+  ["failed", "cannot start ", "not_started"],
+  ["failed", "executor ", "not_started"],
+  ["failed", "unknown executor ", "not_started"],
+  ["failed", "the job names no executor", "not_started"],
+  ["failed", "result too large", "bad_result"],
+  ["failed", "the result is not ", "bad_result"],
+  ["failed", "the runner stopped", "runner_stopped"],
+  ["cancelled", "cancelled", "asked"],
+  ["cancelled", "revoked", "revoked"],
+  ["cancelled", "runner removed", "runner_removed"],
+] as const;
+
+function endReason(job: Hash): string | undefined {
+  const { state, reason = "" } = job;
+  return END_REASONS.find(([of, beginning]) => state === of && reason.startsWith(beginning))?.[2];
 }
 
 /** What an ended job holds, counted afresh: what was admitted, log, result and receipt. */

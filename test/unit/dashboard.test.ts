@@ -23,7 +23,7 @@ describe("The dashboard", () => {
     expect(text).toContain(
       "histogram_quantile(0.99, sum by (le, method) (rate(horus_call_duration_seconds_bucket[5m])))",
     );
-    expect(text).toContain("max by (state) (horus_jobs)");
+    expect(text).toContain("max by (state, reason) (horus_jobs)");
     expect(text).toContain('"legendFormat":"{{method}} {{code}} {{transport}}"');
   });
 
@@ -31,7 +31,7 @@ describe("The dashboard", () => {
     for (const { name, type, labels } of Object.values(METRIC_TABLE)) {
       expect(name).toMatch(/^horus_[a-z_]+$/u);
       expect(name.endsWith("_total")).toBe(type === "counter");
-      for (const label of labels) expect(["method", "code", "transport", "state", "runner"]).toContain(label);
+      for (const label of labels) expect(["method", "code", "transport", "state", "reason", "runner"]).toContain(label);
     }
   });
 });

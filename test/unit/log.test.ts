@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import { SupervisorError } from "../../src/errors.ts";
 import { errorText } from "../../src/errors.ts";
-import { createLog } from "../../src/log.ts";
+import { createLog, withMembers } from "../../src/log.ts";
 
 const A_NUMBER: unknown = expect.any(Number);
 
@@ -29,11 +29,18 @@ describe("createLog()", () => {
   test("keeps payloads, environments, signatures and secrets out, also deeper down", () => {
     const { lines, log } = collect(false);
 
-    log.warn({
+    const line = {
       payload: "canary",
       job: { payload: "canary", env_vars: { A: "canary" } },
       params: { auth: { sig: "canary" }, job: { secret: "canary" } },
-    });
+      ...Object.fromEntries(
+        ["env_vars", "signature", "signatures", "sig", "secret", "password", "result", "text"].map((name) => [
+          name,
+          "canary",
+        ]),
+      ),
+    };
+    log.warn({ event: "call_failed", ...line }, "a call failed");
 
     expect(lines.join("")).not.toContain("canary");
     expect(lines.join("")).toContain("[redacted]");
@@ -45,12 +52,13 @@ describe("createLog()", () => {
     const round: Record<string, unknown> = { payload: "canary" };
     round["again"] = round;
 
-    log.warn({
+    const line = {
       jobs: [{ id: 1, payload: "canary" }],
       err: new SupervisorError("conflict", { data: { job: { env_vars: "canary" }, state: "running" } }),
       deep,
       round,
-    });
+    };
+    log.warn({ event: "call_failed", ...line }, "a call failed");
 
     expect(lines.join("")).not.toContain("canary");
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({
@@ -62,20 +70,20 @@ describe("createLog()", () => {
   test("says what an error was, whatever member it stands in", () => {
     const { lines, log } = collect(false);
 
-    log.error({ error: new Error("it broke", { cause: new Error("the disk is full") }) });
-    log.error(new Error("alone"));
+    const error = new Error("it broke", { cause: new Error("the disk is full") });
+    log.error({ event: "call_failed", error }, "a call failed");
 
-    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
-      { error: { type: "Error", message: "it broke: the disk is full" } },
-      { err: { type: "Error", message: "alone" }, msg: "alone" },
-    ]);
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+      error: { type: "Error", message: "it broke: the disk is full" },
+      msg: "a call failed",
+    });
   });
 
   test("leaves what it is given as it is", () => {
     const { log } = collect(false);
     const job = { payload: "canary" };
 
-    log.warn({ job });
+    log.warn({ event: "call_failed", job }, "a call failed");
 
     expect(job).toEqual({ payload: "canary" });
   });
@@ -83,11 +91,26 @@ describe("createLog()", () => {
   test("writes readable lines where a person watches", async () => {
     const { lines, log } = collect(true);
 
-    log.error({ event: "failed", job: { id: 1 } }, "it went wrong");
+    log.error({ event: "call_failed", job: { id: 1 } }, "it went wrong");
 
     await expect
       .poll(() => lines.join(""))
-      .toMatch(/^\d\d:\d\d:\d\d\.\d{3} ERROR it went wrong event=failed job=\{"id":1\}\n$/u);
+      .toMatch(/^\d\d:\d\d:\d\d\.\d{3} ERROR it went wrong event=call_failed job=\{"id":1\}\n$/u);
+  });
+});
+
+describe("withMembers()", () => {
+  test("adds members to each line, at each level, redacted as all are", () => {
+    const { lines, log } = collect(false);
+    const traced = withMembers(log, { traceparent: "00-a", payload: "canary", absent: undefined });
+
+    for (const level of ["debug", "info", "warn", "error"] as const) traced[level]({ event: "started" }, "up");
+
+    expect(lines).toHaveLength(4);
+    for (const line of lines) {
+      expect(JSON.parse(line)).toMatchObject({ event: "started", traceparent: "00-a", payload: "[redacted]" });
+      expect(line).not.toContain("absent");
+    }
   });
 });
 

@@ -31,6 +31,12 @@ const FULL: Fault = {
   fix: "Try again, or raise http.max_connections.",
   limit: "max_connections",
 };
+/** RFC 9110 §15.5.18; Node alone would answer without a word. */
+const EXPECTATION: Fault = {
+  status: 417,
+  error: "Unknown expectation",
+  fix: "Send no Expect header, or Expect: 100-continue.",
+};
 const HOSTS: Fault = { status: 400, error: "More than one Host header", fix: "Send one." };
 
 /** One request and where its answer goes. */
@@ -136,6 +142,7 @@ class NodeHttpListener implements HttpListener {
     server.on("secureConnection", (socket: Socket) => this.#connections.secure(socket));
     server.on("request", (request, response) => this.#take(request, response, false));
     server.on("checkContinue", (request, response) => this.#take(request, response, true));
+    server.on("checkExpectation", (request, response) => this.#unexpected(request, response));
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket));
     // Node answers such requests as if they had not asked, as long as nobody listens to this event.
     if (this.#options.onUpgrade === undefined) return;
@@ -168,6 +175,15 @@ class NodeHttpListener implements HttpListener {
         this.#options.log.error({ event: "http_failed", path, err: error }, "a request got no answer");
         response.destroy();
       }
+    });
+  }
+
+  /** Its body may be held back for an answer that never comes: the connection ends with the refusal. */
+  #unexpected(request: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#connections.find(request.socket);
+    connection?.run(async () => {
+      const fault = this.#refusal(request, connection) ?? EXPECTATION;
+      this.#refuse({ request, response, connection, expectsContinue: true }, fault);
     });
   }
 

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 
 import { errorText } from "../../src/errors.ts";
-import type { Log } from "../../src/log.ts";
+import type { Log, LogLine } from "../../src/log.ts";
 import type { Answer, Connection, RequestHandler } from "../../src/rpc/transport.ts";
 import { isAddressOf, toNodeName } from "./address.ts";
 import type { AnswerCache } from "./answer-cache.ts";
@@ -77,7 +77,12 @@ export class Intake {
     try {
       await this.#receive(message);
     } catch (error) {
-      const fields = { event: "mycelium_dropped", messageId: message.id, node: message.srcPk, error: errorText(error) };
+      const fields: LogLine = {
+        event: "mycelium_dropped",
+        messageId: message.id,
+        node: message.srcPk,
+        error: errorText(error),
+      };
       this.#parts.log.error(fields, "Dropped a message: taking it in failed.");
     }
   }
@@ -208,7 +213,7 @@ export class Intake {
       }
     } catch (error) {
       this.#forget(call);
-      const fields = { event: "mycelium_handler", messageId: call.messageIds[0], error: errorText(error) };
+      const fields: LogLine = { event: "mycelium_handler", messageId: call.messageIds[0], error: errorText(error) };
       this.#parts.log.error(fields, "The handler broke its promise never to throw; no answer is sent.");
     }
   }
@@ -245,7 +250,7 @@ export class Intake {
     this.#calls.delete(call.digest);
     call.stop.abort();
     peers.refused(call.nodeKey);
-    const fields = { event: "mycelium_refused", messageId: message.id, node: toNodeName(call.nodeKey) };
+    const fields: LogLine = { event: "mycelium_refused", messageId: message.id, node: toNodeName(call.nodeKey) };
     log.warn(fields, "Refused a call: too many calls of this node, or of all, wait already.");
     const limit = { limit: limits.maxDetachedPerNode };
     for (const id of call.messageIds) {
@@ -265,14 +270,19 @@ export class Intake {
     const reply = { id: message.id, nodeKey: message.srcPk, bytes };
     if (!this.#parts.replies.add(principal === undefined ? reply : { ...reply, principal })) {
       this.#parts.peers.refused(message.srcPk);
-      const fields = { event: "mycelium_unanswered", messageId: message.id, node: toNodeName(message.srcPk) };
+      const fields: LogLine = { event: "mycelium_unanswered", messageId: message.id, node: toNodeName(message.srcPk) };
       this.#parts.log.debug(fields, "A reply is dropped: its allowance is used up.");
     }
   }
 
   #drop(message: OverlayMessage, reason: string): void {
     this.#parts.peers.refused(message.srcPk);
-    const fields = { event: "mycelium_dropped", messageId: message.id, node: toNodeName(message.srcPk), reason };
+    const fields: LogLine = {
+      event: "mycelium_dropped",
+      messageId: message.id,
+      node: toNodeName(message.srcPk),
+      reason,
+    };
     this.#parts.log.debug(fields, "Dropped a message.");
   }
 }

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 
 import { errorText } from "../../src/errors.ts";
-import type { Log } from "../../src/log.ts";
+import type { Log, LogLine } from "../../src/log.ts";
 import type { Listener, ListenerStatus, PeerSeen, RequestHandler } from "../../src/rpc/transport.ts";
 import { canonicalSubnet } from "./address.ts";
 import { AnswerCache } from "./answer-cache.ts";
@@ -161,7 +161,7 @@ export class MyceliumListener implements Listener {
     try {
       await this.#notes.load();
     } catch (error) {
-      const fields = { event: "mycelium_note", error: errorText(error) };
+      const fields: LogLine = { event: "mycelium_note", error: errorText(error) };
       this.#log.warn(fields, "Cannot read the notes of messages in flight: a message that kills is met again.");
     }
     this.#loop = this.#run();
@@ -326,7 +326,7 @@ export class MyceliumListener implements Listener {
       return;
     }
     const detail = this.#whyDown(error);
-    const fields = { event: "mycelium_down", api: this.#daemon.api, error: detail };
+    const fields: LogLine = { event: "mycelium_down", api: this.#daemon.api, error: detail };
     if (this.#failures === 0) {
       this.#log.warn(fields, "The Mycelium daemon is not usable; trying again until it is.");
     } else {

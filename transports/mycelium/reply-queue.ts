@@ -1,7 +1,7 @@
 /** The replies on their way to the daemon: fair among principals, bounded, beside the loop that receives. */
 
 import { errorText } from "../../src/errors.ts";
-import type { Log } from "../../src/log.ts";
+import type { Log, LogLine } from "../../src/log.ts";
 import { DaemonError } from "./daemon-request.ts";
 import { Governor } from "./governor.ts";
 import { padPayload } from "./padding.ts";
@@ -143,7 +143,7 @@ export class ReplyQueue {
 
   async #send(reply: Waiting): Promise<boolean> {
     const { log, now, send, governor } = this.#parts;
-    const fields = { event: "mycelium_reply", messageId: reply.id, node: reply.nodeKey };
+    const fields: LogLine = { event: "mycelium_reply", messageId: reply.id, node: reply.nodeKey };
     if (now() - reply.queuedAt > MAX_AGE_MS) {
       log.warn(fields, "Dropped a reply: the daemon took none for too long.");
       return true;

@@ -8,15 +8,17 @@ import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
 import { shown } from "../http/fault.ts";
 import { pathOf } from "../http/pages.ts";
 import { writeFault } from "../http/reply.ts";
-import { BoundedWebSocket } from "./bounded-socket.ts";
+import { boundedSocket } from "./bounded-socket.ts";
 import { WebSocketConnection } from "./connection.ts";
 import type { WebSocketOptions } from "./options.ts";
 
 const PATHS: ReadonlySet<string> = new Set(["/", "/ws"]);
 /** RFC 6455 §7.4.1. */
 const GOING_AWAY = 1001;
-/** The other side's time to answer a close frame. */
-const CLOSE_MS = 5000;
+/** The other side's time to answer a close frame that has left. */
+const ANSWER_MS = 5000;
+/** Its time to read what stands before that frame. */
+const CLOSE_MS = 60_000;
 
 export interface WebSocketListener extends Listener {
   /** For `onUpgrade` of the HTTP listener, which has judged Host and Origin by then. */
@@ -36,7 +38,7 @@ class WsListener implements WebSocketListener {
   #beats: NodeJS.Timeout | undefined;
 
   constructor(options: WebSocketOptions) {
-    const { maxBodyBytes: maxPayload, maxFragments } = options.limits;
+    const { maxBodyBytes: maxPayload, maxFragments, answerMs = ANSWER_MS } = options.limits;
     this.#options = options;
     const serverOptions = {
       noServer: true,
@@ -45,7 +47,7 @@ class WsListener implements WebSocketListener {
       perMessageDeflate: false,
       maxPayload,
       maxFragments,
-      WebSocket: BoundedWebSocket,
+      WebSocket: boundedSocket(answerMs),
       // No subprotocol is spoken, whatever is asked for (RFC 6455 §4.2.2).
       handleProtocols: () => false as const,
       // Known to ws, not to its types.

@@ -14,6 +14,8 @@ export interface WebSocketLimits {
   readonly maxUnsentBytes: number;
   /** A reader that takes nothing for this long stands still, ms. Default 5,000. */
   readonly stallMs?: number;
+  /** The other side's time to answer a close frame, from when it left, ms. Default 5,000. */
+  readonly answerMs?: number;
   /** Between two pings; a connection that answered none of two is ended at the third. */
   readonly pingMs: number;
 }

@@ -5,7 +5,7 @@ import type { Sessions } from "../../auth/session.ts";
 import { SupervisorError } from "../../errors.ts";
 import { isTerminal, type JobHead } from "../../jobs/job.ts";
 import type { Submit } from "../../jobs/submit.ts";
-import { toSummary, toView } from "../../jobs/view.ts";
+import { toSummary, toView, traceparentOf } from "../../jobs/view.ts";
 import { hasChanged, waitFor } from "../../jobs/wait.ts";
 import type { Cancelled, Deleted, JobPosition, JobQuery, JobStore, LogPage } from "../../store/store.ts";
 import type { CallContext, Handlers } from "../context.ts";
@@ -43,6 +43,7 @@ export function createJobHandlers({ jobs, submit, cursors, sessions }: JobHandle
     get_job: async ({ id }, context) => {
       const caller = callerOf(context);
       const record = readable(await jobs.get(id), caller);
+      context.tracedBy(traceparentOf(record));
       return toView(record, record.principal === caller.principal ? "owner" : readerOf(caller));
     },
 
@@ -90,14 +91,29 @@ export function createJobHandlers({ jobs, submit, cursors, sessions }: JobHandle
       return page ?? { entries: [], next: from, done: false };
     },
 
+    ...createEndHandlers(jobs),
+  };
+}
+
+/** Ends and removals: decisions, so that the job's trace stands in the audit trail. */
+function createEndHandlers(jobs: JobStore): Pick<Handlers, "cancel_job" | "delete_job"> {
+  return {
     cancel_job: async ({ id }, context) => {
       const caller = callerOf(context);
       assertDone(await jobs.cancel(id, actorOf(caller), `cancelled by ${caller.principal}`));
-      return afterWrite(async () => toSummary(readable(await jobs.head(id), caller)));
+      return afterWrite(async () => {
+        const record = readable(await jobs.get(id), caller);
+        context.tracedBy(traceparentOf(record));
+        return toSummary(record);
+      });
     },
 
     delete_job: async ({ id }, context) => {
-      assertDone(await jobs.delete(id, actorOf(callerOf(context))));
+      const caller = callerOf(context);
+      // Afterwards nobody could say any more which trace the job belonged to.
+      const record = await jobs.get(id);
+      if (isReadable(record, caller)) context.tracedBy(traceparentOf(record));
+      assertDone(await jobs.delete(id, actorOf(caller)));
       return { id, deleted: true };
     },
   };

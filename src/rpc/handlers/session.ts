@@ -39,6 +39,7 @@ export function createSessionHandlers({ sessions, subscriptions, jobs }: Session
       const subscription = subscriptions.add(connection, {
         job: id,
         principal: caller.principal,
+        requestId: context.requestId,
         after,
         withLogs,
         // The id may be another principal's one day, once its tombstone is gone.

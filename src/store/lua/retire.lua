@@ -36,5 +36,8 @@ end
 -- Nothing is left: a count that went wrong (a record lost with a part of the data) does not stay wrong.
 if #old == total then
   redis.call('HDEL', KEYS[2], field)
+  for _, entry in ipairs(END_REASONS[ARGV[1]] or {}) do
+    redis.call('HDEL', KEYS[2], '~' .. ARGV[1] .. ':' .. entry[2])
+  end
 end
 return #old

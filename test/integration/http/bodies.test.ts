@@ -92,6 +92,24 @@ describe("A body", () => {
     expect(refused.statuses).toStrictEqual([413]);
   });
 
+  test("is refused with 417 and the way out where something else is expected, on each path alike", async () => {
+    await using http = await anHttpListener();
+    for (const post of [aPost(GET_INFO, { Expect: "200-ok" }), aPost(GET_INFO, { Expect: "" })]) {
+      await using raw = new RawSocket(http.port);
+      raw.write(post);
+
+      await expect.poll(() => raw.isClosed, PATIENT).toBe(true);
+      expect(raw.statuses).toStrictEqual([417]);
+      expect(raw.received).toContain(
+        '{"error":"Unknown expectation","fix":"Send no Expect header, or Expect: 100-continue."}',
+      );
+      expect(raw.received).toMatch(/^content-type: application\/json/imu);
+    }
+    await using foreign = new RawSocket(http.port);
+    foreign.write(aPost(GET_INFO, { Expect: "200-ok", Host: "evil.example" }));
+    await expect.poll(() => foreign.statuses, PATIENT).toStrictEqual([403]);
+  });
+
   test("is refused while too many others are on their way, and nobody is locked out for good", async () => {
     const { handler, taken } = aHeldHandler();
     await using http = await anHttpListener({ handler, limits: { maxBodyBytes: 100_000 } });

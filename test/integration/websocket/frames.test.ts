@@ -150,6 +150,17 @@ describe("WebSocket connections that end", () => {
   });
 });
 
+test("A close frame that has left and that nobody answers ends the connection", async () => {
+  await using server = await aWebSocketListener({ limits: { answerMs: 50 } });
+  await using raw = await aRawWebSocket(server.port);
+
+  // No deadline: it ends because the other side has had its time.
+  await server.listener.stop(new AbortController().signal);
+
+  expect(await closeCode(raw)).toBe(1001);
+  await waitUntil(() => raw.isClosed);
+});
+
 function aPart(index: number): Uint8Array {
   return aFrame(index === 0 ? TEXT : CONTINUATION, Buffer.from(" "), { isLast: false });
 }

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { followEvents, followLogs, followStates } from "../../../src/client/index.ts";
@@ -260,7 +262,8 @@ describe("The client's iterators over WebSocket", () => {
 });
 
 test("a follower that stops reading is closed with 1013, holds up nobody, and resumes where it was", async () => {
-  await using here = await startWebSocketNode({ limits: { limits: { maxUnsentBytes: 256 * 1024, stallMs: 50 } } });
+  const limits = { maxUnsentBytes: 256 * 1024, stallMs: 50, answerMs: 50 };
+  await using here = await startWebSocketNode({ limits: { limits } });
   const id = await here.submit("alice");
   await using slow = await Conversation.open(here);
   await using quick = await Conversation.open(here);
@@ -278,6 +281,8 @@ test("a follower that stops reading is closed with 1013, holds up nobody, and re
   await here.source.finish(lease, DONE);
   await waitUntil(() => quick.plain.received.length === 1 + 1200 + 4);
 
+  // Long after the close frame was written: it stands behind megabytes that nobody has read yet.
+  await sleep(10 * limits.answerMs);
   slow.plain.socket.resume();
   expect(await slow.plain.waitForClose()).toMatchObject({ code: 1013 });
   const last = objectOf(slow.plain.received.at(-1) ?? "");

@@ -8,6 +8,7 @@ test("the public door has what a program needs, and nothing by accident", () => 
   expect(Object.keys(client).toSorted()).toEqual([
     "CarrierError",
     "ERRORS",
+    "ReceiptError",
     "RpcError",
     "SupervisorClient",
     "buildJob",
@@ -21,6 +22,7 @@ test("the public door has what a program needs, and nothing by accident", () => 
     "signDocument",
     "signJob",
     "verifyReceipt",
+    "waitForResult",
   ]);
 });
 

@@ -44,6 +44,7 @@ function aWish(head: JobHead | undefined = aHead(), wanted: Partial<Wanted> = {}
   return {
     job: "a",
     principal: "alice",
+    requestId: "r",
     after: undefined,
     withLogs: true,
     head: async () => head,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { toSummary, toView } from "../../../src/jobs/view.ts";
+import { toSummary, toView, traceparentOf } from "../../../src/jobs/view.ts";
 import { aHead, aRecord } from "../../support/builders.ts";
 
 describe("toSummary()", () => {
@@ -67,5 +67,19 @@ describe("toView()", () => {
 
   test("does not show a job whose own document is none", () => {
     expect(() => toView(aRecord({ document: '{"id":"x"}' }), "owner")).toThrow(/./u);
+  });
+});
+
+describe("traceparentOf()", () => {
+  test("gives the trace of a document that is ours, and nothing of another", () => {
+    const record = aRecord({});
+    const document: unknown = JSON.parse(record.document);
+    const withTrace = (traceparent: unknown): string => JSON.stringify(Object.assign({}, document, { traceparent }));
+    const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    expect(traceparentOf({ ...record, document: withTrace(trace) })).toBe(trace);
+    expect(traceparentOf({ ...record, document: withTrace("anything\n") })).toBeUndefined();
+    expect(traceparentOf({ ...record, document: "not ours" })).toBeUndefined();
+    expect(traceparentOf(record)).toBeUndefined();
   });
 });

@@ -37,7 +37,7 @@ describe("Dispatcher: errors", () => {
       error: { code: -32603, message: "Internal error", data: { request_id: "request-1" } },
       id: 1,
     });
-    expect(lines.join("")).toContain('"requestId":"request-1"');
+    expect(lines.join("")).toContain('"request_id":"request-1"');
   });
 
   test.each([

@@ -62,6 +62,7 @@ function aContext(maxAnswerBytes: number): CallContext {
     signal: connection.signal,
     requestId: "r",
     verified: () => undefined,
+    tracedBy: () => undefined,
     afterAnswer: () => undefined,
   };
 }

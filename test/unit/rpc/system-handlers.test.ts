@@ -31,6 +31,7 @@ const context = {
   signal: inProcess().signal,
   requestId: "r",
   verified: () => undefined,
+  tracedBy: () => undefined,
   afterAnswer: () => undefined,
 };
 

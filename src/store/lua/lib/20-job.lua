@@ -1,12 +1,24 @@
 -- A job record and the writes that several transitions share.
 -- Invariants kept here: `leases` holds exactly the running jobs; `expiry`, one of `q`/`delayed` and `bytes` exactly the
 -- pending ones; `signer:*` the pending and running ones; `done:<state>` the terminal ones, whose size `bytes` counts
--- as '!<state>'.
+-- as '!<state>', and how many of them ended for a reason of the list below as '~<state>:<reason>'.
 
 local STATE_FIELDS = {
   'state', 'revision', 'attempt', 'token', 'queue', 'score', 'bytes', 'owner', 'signers', 'expires_at', 'cancelling',
   'cancel_reason', 'failures', 'losses', 'max_attempts', 'on_loss', 'digest', 'principal', 'runner', 'settled',
   'attempt_log_count', 'attempt_log_bytes', 'runner_key', 'log_bytes', 'outcome_bytes', 'kept_bytes',
+  'reason',
+}
+
+-- What the texts of reasons count as, the first that fits: few and fixed, whatever a runner writes (src/jobs/end-reasons.ts).
+local END_REASONS = {
+  failed = {
+    { '^exit code %-?%d+$', 'exit_code' }, { '^killed by ', 'signal' }, { '^lost$', 'lost' }, { '^poison$', 'poison' },
+    { '^refused: ', 'refused' }, { '^result too large', 'bad_result' }, { '^the result is not ', 'bad_result' },
+    { '^cannot start ', 'not_started' }, { '^executor ', 'not_started' }, { '^unknown executor ', 'not_started' },
+    { '^the job names no executor', 'not_started' }, { '^the runner stopped', 'runner_stopped' },
+  },
+  cancelled = { { '^cancelled', 'asked' }, { '^revoked$', 'revoked' }, { '^runner removed$', 'runner_removed' } },
 }
 
 local function job_key(id)
@@ -85,6 +97,15 @@ local function add_bytes(field, by)
   end
 end
 
+-- Counts an ended job by its reason; one that fits nothing of the list is not counted, and so is what the rest is.
+local function count_reason(state, reason, sign)
+  for _, entry in ipairs(END_REASONS[state] or {}) do
+    if reason and string.find(reason, entry[1]) then
+      return add_bytes('~' .. state .. ':' .. entry[2], sign)
+    end
+  end
+end
+
 -- What waits, by queue in bytes and by owner in jobs ('@<owner>') and bytes ('#<owner>'); nothing where nothing waits.
 local function count_waiting(job, sign)
   add_bytes(job.queue, sign * tonumber(job.bytes))
@@ -139,6 +160,11 @@ local function end_job(job, state, fields)
   end
   redis.call('ZADD', BASE .. 'done:' .. state, int(NOW_MS), job.id)
   add_bytes('!' .. state, kept)
+  for at = 1, #fields, 2 do
+    if fields[at] == 'reason' then
+      count_reason(state, fields[at + 1], 1)
+    end
+  end
   redis.call('HDEL', job_key(job.id), 'token', 'ready_ms', 'cancelling', 'cancel_reason')
   append(fields, 'kept_bytes', int(kept), 'state', state, 'finished_ms', int(NOW_MS), 'revision', int(tonumber(job.revision) + 1))
   redis.call('HSET', job_key(job.id), unpack(fields))
@@ -155,6 +181,7 @@ local function forget(job)
   end
   if redis.call('ZREM', BASE .. 'done:' .. job.state, job.id) == 1 then
     add_bytes('!' .. job.state, -tonumber(job.kept_bytes or '0'))
+    count_reason(job.state, job.reason, -1)
   end
   redis.call('ZREM', BASE .. 'jobs', job.id)
   redis.call('ZREM', BASE .. 'own:' .. job.owner, job.id)
