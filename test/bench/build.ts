@@ -29,7 +29,7 @@ export async function build(): Promise<Build> {
     await cp(join(ROOT, "package.json"), join(directory, "package.json"));
     const config = join(directory, "tsconfig.json");
     await writeFile(config, JSON.stringify(configOf(directory)));
-    run([compiler(), "-p", config], 'make "npm run check:types" pass first');
+    run([compiler(), "-p", config], 'make "npm run check:types" pass');
     run([join(ROOT, "bin/bundle.mjs"), directory], "see bin/bundle.mjs");
     await cp(join(ROOT, "src/store/lua"), join(directory, "src/store/lua"), { recursive: true });
     return built;
@@ -42,7 +42,8 @@ export async function build(): Promise<Build> {
 function configOf(directory: string): object {
   return {
     extends: join(ROOT, "tsconfig.json"),
-    compilerOptions: { rootDir: ROOT, outDir: directory, declaration: false },
+    // Types are for check:types to judge, and most of the time of a compilation.
+    compilerOptions: { rootDir: ROOT, outDir: directory, declaration: false, noCheck: true },
     include: ["src", "transports", "bin", "test/bench"].map((part) => join(ROOT, part)),
   };
 }

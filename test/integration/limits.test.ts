@@ -325,6 +325,16 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     told: { state: "failed", reason: "result too large: 1025 bytes, max_result_bytes is 1024" },
   },
+  kill_grace_ms: {
+    settings: { "jobs.kill_grace_ms": 100 },
+    async hit(outside) {
+      await outside.startRunner();
+      const payload = "trap 'echo asked' TERM; while true; do sleep 0.05; done";
+      const id = await outside.submit({ payload, timeout: 1 });
+      return [await ended(outside, id), await logOf(outside, id)];
+    },
+    told: [expect.objectContaining({ state: "timeout" }), matching(/asked/u)],
+  },
   lease_ms: {
     settings: { "jobs.lease_ms": 500, "jobs.reap_interval_ms": 50 },
     async hit(outside) {
