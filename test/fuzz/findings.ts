@@ -27,6 +27,9 @@ const ADMITTED = '"duplicate":false';
 /** What the calls among the material answer that were signed to change something. */
 const CHANGED = /"result":\{[^{}]*"(?:deleted|removed)":true/u;
 
+/** The OpenRPC document, whose examples look like all of that; what stands in Redis at the end is looked at anyway. */
+const DOCUMENT = '{"openrpc":"';
+
 /** Of a malformed input. */
 export function faultOf(
   outcome: Outcome,
@@ -34,7 +37,8 @@ export function faultOf(
 ): { readonly kind: FindingKind; readonly text: string } | undefined {
   const { ending, code, text } = outcome;
   if (ending === "unanswered") return { kind: "unanswered", text: shown(outcome) };
-  if (text.includes(ADMITTED) || CHANGED.test(text)) return { kind: "admitted", text: shown(outcome) };
+  if (!text.includes(DOCUMENT) && (text.includes(ADMITTED) || CHANGED.test(text)))
+    return { kind: "admitted", text: shown(outcome) };
   if (text.includes(`"code":${ERRORS.internal.code}`)) return { kind: "internal", text: shown(outcome) };
   if (code !== undefined && !isKnown(code, carrier)) return { kind: "odd", text: shown(outcome) };
   if (code === 204 && !mayBeSilent) return { kind: "unanswered", text: "204 to what has an answer" };
