@@ -20,7 +20,7 @@ describe("faultOf()", () => {
     ["a refusal", { ending: "answered", code: 200, text: '{"error":{"code":-32700}}' }],
     [
       "the document, whose examples are answers",
-      { ending: "answered", code: 200, text: '{"openrpc":"1.3.2","duplicate":false' },
+      { ending: "answered", code: 200, text: '{"openrpc":"1.3.2","duplicate":false,"code":-32603}' },
     ],
     ["a close", { ending: "closed", text: "" }],
   ] as const)("finds nothing wrong with %s", (_what, outcome) => {
