@@ -37,8 +37,8 @@ export function faultOf(
 ): { readonly kind: FindingKind; readonly text: string } | undefined {
   const { ending, code, text } = outcome;
   if (ending === "unanswered") return { kind: "unanswered", text: shown(outcome) };
-  if (!text.includes(DOCUMENT) && (text.includes(ADMITTED) || CHANGED.test(text)))
-    return { kind: "admitted", text: shown(outcome) };
+  if (text.startsWith(DOCUMENT)) return undefined;
+  if (text.includes(ADMITTED) || CHANGED.test(text)) return { kind: "admitted", text: shown(outcome) };
   if (text.includes(`"code":${ERRORS.internal.code}`)) return { kind: "internal", text: shown(outcome) };
   if (code !== undefined && !isKnown(code, carrier)) return { kind: "odd", text: shown(outcome) };
   if (code === 204 && !mayBeSilent) return { kind: "unanswered", text: "204 to what has an answer" };
