@@ -52,7 +52,9 @@ type Carried = Message & Pick<FuzzInput, "mayBeSilent">;
 function overHttp(random: Random, options: InputOptions): Carried {
   if (random.chance(0.4)) {
     const good = Buffer.from(aPost(aStrangersJob({ random, material: options.material }).toString()));
-    return { ...aDamagedRequest(good, random), mayBeSilent: false };
+    const damaged = aDamagedRequest(good, random);
+    // A byte of the body may be damaged too: without its "id" a call is a notification.
+    return { ...damaged, mayBeSilent: holdsNothingToAnswer(bodyOf(damaged.bytes)) };
   }
   const { name, bytes } = aMessage({ random, ...options });
   const head = aPost("", { "Content-Length": String(bytes.length) });
@@ -75,6 +77,11 @@ function overWebSocket(random: Random, options: InputOptions): Carried {
   const { name, bytes } = aMessage({ random, ...options });
   const frame = textFrame(bytes, random);
   return { name, bytes: Buffer.concat([handshake, frame, probe]), mayBeSilent: holdsNothingToAnswer(bytes) };
+}
+
+/** What follows the first empty line. */
+function bodyOf(request: Buffer): Buffer {
+  return request.subarray(request.indexOf("\r\n\r\n") + "\r\n\r\n".length);
 }
 
 /** Most come whole, some cut anywhere. */
