@@ -30,6 +30,11 @@ await build({
   target: "es2023",
   logLevel: "warning",
 });
+// Imports for their order alone: these files, like all of the package, do nothing by being loaded, and bundlers warn of such.
+for (const file of await readdir(bundle)) {
+  const path = join(bundle, file);
+  await writeFile(path, (await readFile(path, "utf8")).replaceAll(/^import "\.\/[^"]+";\n/gmu, ""));
+}
 // Its licence asks to be where its code is.
 await cp(join(root, "node_modules", "typebox", "license"), join(bundle, "LICENSE"));
 

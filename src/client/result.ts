@@ -9,7 +9,7 @@ import { type ReceiptFinding, type ReceiptVerdict, verifyReceipt } from "./recei
 export interface ResultOptions {
   /** Ends the wait with its reason; the job goes on. */
   readonly signal?: AbortSignal;
-  /** The longest wait, in ms; none unless told. Ends with a `TimeoutError`. */
+  /** The longest time for all of it, in ms; none unless told. Ends with a `TimeoutError`. */
   readonly deadlineMs?: number;
   /** Reads the log as well, and checks that nothing of it is missing. */
   readonly logs?: boolean;
@@ -57,6 +57,20 @@ export class ReceiptError extends Error {
  * @throws RpcError CarrierError as {@link SupervisorClient.call}; the reason of `signal`.
  */
 export async function waitForResult(client: Client, id: string, options: ResultOptions = {}): Promise<JobEnd> {
+  const { signal, deadlineMs } = options;
+  if (deadlineMs === undefined) return resultOf(client, id, options);
+  // Not AbortSignal.timeout: Node 20 forgets one that only signals made of it refer to.
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new DOMException("The job has not ended", "TimeoutError")), deadlineMs);
+  try {
+    const ends = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
+    return await resultOf(client, id, { ...options, signal: ends });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function resultOf(client: Client, id: string, options: ResultOptions): Promise<JobEnd> {
   await untilEnded(client, id, options);
   const view = await client.call("get_job", { id }, signalOf(options));
   const entries = options.logs === true ? await readLog(client, id, options) : undefined;
@@ -65,18 +79,13 @@ export async function waitForResult(client: Client, id: string, options: ResultO
   return { ...told, trust: check(client, { view, entries, enrolment: options.enrolment }) };
 }
 
-async function untilEnded(client: Client, id: string, { signal, deadlineMs }: ResultOptions): Promise<void> {
-  const ends = [
-    ...(signal === undefined ? [] : [signal]),
-    ...(deadlineMs === undefined ? [] : [AbortSignal.timeout(deadlineMs)]),
-  ];
-  const end = AbortSignal.any(ends);
-  end.throwIfAborted();
-  for await (const { state } of followStates(client, id, { signal: end })) {
+async function untilEnded(client: Client, id: string, options: ResultOptions): Promise<void> {
+  options.signal?.throwIfAborted();
+  for await (const { state } of followStates(client, id, signalOf(options))) {
     if (TERMINAL_STATES.some((terminal) => terminal === state)) return;
   }
   // The iterator ends quietly where it is told to.
-  end.throwIfAborted();
+  options.signal?.throwIfAborted();
 }
 
 async function readLog(client: Client, id: string, options: ResultOptions): Promise<readonly LogEntry[]> {

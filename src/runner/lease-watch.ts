@@ -127,7 +127,8 @@ export class LeaseWatch {
         sentMs,
       );
     } catch (error) {
-      this.#error = errorText(error);
+      // One that was cut off because the loop speaks again was in nobody's way.
+      if (this.#sinceMs !== undefined) this.#error = errorText(error);
     } finally {
       this.#isRenewing = false;
     }

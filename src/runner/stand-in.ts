@@ -47,12 +47,22 @@ export function startStandIn({ leaseMs, renewer, log, onDeed }: StandInOptions):
   const { module, options } = renewer;
   if (module.pathname.endsWith(".ts")) return undefined;
   const workerData: ThreadSettings = { leaseMs, options };
-  let thread: Worker | undefined = new Worker(module, { workerData, execArgv: [] });
+  const broke = (error: unknown): void => {
+    const text = "nobody renews leases while the event loop is busy";
+    log.error({ event: "stand_in_broke", error: errorText(error) }, text);
+  };
+  let thread: Worker | undefined;
+  try {
+    thread = new Worker(module, { workerData, execArgv: [] });
+  } catch (error) {
+    // Thrown, not emitted: no thread is left on the system, or Node's permissions allow none.
+    broke(error);
+    return undefined;
+  }
   thread.on("message", onDeed);
   thread.on("error", (error) => {
     thread = undefined;
-    const text = "nobody renews leases while the event loop is busy";
-    log.error({ event: "stand_in_broke", error: errorText(error) }, text);
+    broke(error);
   });
   // What keeps the process up is the runner.
   thread.unref();

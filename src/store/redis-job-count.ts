@@ -3,7 +3,7 @@ import { END_REASONS, type EndReason, type JobCount } from "../jobs/end-reasons.
 import { JOB_STATES, type JobState } from "../rpc/schema.ts";
 import type { RedisAccess } from "./redis-access.ts";
 import type { RedisKeys } from "./redis-keys.ts";
-import { asNumber } from "./reply.ts";
+import { asNumber, asOptional } from "./reply.ts";
 
 /** A reason that is counted in Redis: everything but the rest. */
 interface Counted {
@@ -41,7 +41,7 @@ function withRest(state: JobState, jobs: number, counts: readonly JobCount[]): r
 
 /** Absent where nothing is counted. */
 function asCount(reply: unknown): number {
-  return reply === null ? 0 : Number(reply);
+  return asOptional(reply, asNumber) ?? 0;
 }
 
 /** The index that holds exactly the jobs of a state. */

@@ -3,7 +3,7 @@ import type { CursorSealer } from "../../auth/cursor.ts";
 import type { Caller } from "../../auth/policy.ts";
 import type { Sessions } from "../../auth/session.ts";
 import { SupervisorError } from "../../errors.ts";
-import { isTerminal, type JobHead } from "../../jobs/job.ts";
+import { isTerminal, type JobHead, type JobRecord } from "../../jobs/job.ts";
 import type { Submit } from "../../jobs/submit.ts";
 import { toSummary, toView, traceparentOf } from "../../jobs/view.ts";
 import { hasChanged, waitFor } from "../../jobs/wait.ts";
@@ -95,6 +95,16 @@ export function createJobHandlers({ jobs, submit, cursors, sessions }: JobHandle
   };
 }
 
+/** Undefined too where somebody else left a record that can not be read: it can be ended and removed all the same. */
+async function wholeOf(jobs: JobStore, id: string): Promise<JobRecord | undefined> {
+  try {
+    return await jobs.get(id);
+  } catch (error) {
+    if (error instanceof SupervisorError) throw error;
+    return undefined;
+  }
+}
+
 /** Ends and removals: decisions, so that the job's trace stands in the audit trail. */
 function createEndHandlers(jobs: JobStore): Pick<Handlers, "cancel_job" | "delete_job"> {
   return {
@@ -102,16 +112,16 @@ function createEndHandlers(jobs: JobStore): Pick<Handlers, "cancel_job" | "delet
       const caller = callerOf(context);
       assertDone(await jobs.cancel(id, actorOf(caller), `cancelled by ${caller.principal}`));
       return afterWrite(async () => {
-        const record = readable(await jobs.get(id), caller);
-        context.tracedBy(traceparentOf(record));
-        return toSummary(record);
+        const record = await wholeOf(jobs, id);
+        if (isReadable(record, caller)) context.tracedBy(traceparentOf(record));
+        return toSummary(readable(record ?? (await jobs.head(id)), caller));
       });
     },
 
     delete_job: async ({ id }, context) => {
       const caller = callerOf(context);
       // Afterwards nobody could say any more which trace the job belonged to.
-      const record = await jobs.get(id);
+      const record = await wholeOf(jobs, id);
       if (isReadable(record, caller)) context.tracedBy(traceparentOf(record));
       assertDone(await jobs.delete(id, actorOf(caller)));
       return { id, deleted: true };

@@ -5,7 +5,12 @@
 -- returns  for each lease 'renewed' | 'cancelling' (renewed, and the job is to be stopped) | 'lost'
 -- keeps    only the attempt that holds the lease can prolong it; a lost lease never comes back
 -- atomic   a reaper can not run between the check and the new deadline
-local deadline = int(NOW_MS + tonumber(ARGV[1]))
+local lease_ms = tonumber(ARGV[1])
+-- Runners are others' programs: a lease without end would never be lost, whatever became of its runner.
+if not (lease_ms and lease_ms >= 1 and lease_ms % 1 == 0 and lease_ms < 1e12) then
+  return redis.error_reply('ERR the lease is a whole number of ms')
+end
+local deadline = int(NOW_MS + lease_ms)
 local answers, renewed = {}, {}
 for index = 2, #KEYS do
   local at = (index - 2) * 3 + 2

@@ -64,6 +64,16 @@ describe("A stand-in over Redis", () => {
   });
 });
 
+test("A runner whose stand-in can not be had goes on without it", () => {
+  const lines: string[] = [];
+  const log = createLog({ level: "error", pretty: false }, { write: (text) => lines.push(text) });
+  // Refused at once, as by a system that has no thread left or a Node without the permission for it.
+  const renewer = { module: new URL("https://example.org/thread.js"), options: {} };
+
+  expect(startStandIn({ leaseMs: 3000, renewer, log, onDeed: () => undefined })).toBe(undefined);
+  expect(lines).toEqual([expect.stringContaining('"event":"stand_in_broke"')]);
+});
+
 describe("A renewer over Redis", () => {
   test("connects when it must, lets go, and connects again", async () => {
     const fixture = await startStore();

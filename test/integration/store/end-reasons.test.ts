@@ -85,3 +85,10 @@ test("A count by reason that went wrong is put right once nothing is left", asyn
 
   expect(await counted(fixture)).toEqual([]);
 });
+
+test("A count by reason that is no number fails the look, and is not shown as one", async () => {
+  const fixture = await startStore();
+  await fixture.client.hset(fixture.keys.of(0, "bytes"), "~failed:lost", "many");
+
+  await expect(fixture.store.jobs.count()).rejects.toThrow("a number");
+});

@@ -202,6 +202,22 @@ describe.each([1, 4])("A lease on %i shards", (shards) => {
   });
 });
 
+test.each(["nan", "1e999", "1e12", "0.5", "-1", ""])(
+  "A renewal by %j ms is refused, and the lease ends as before",
+  async (ms) => {
+    const fixture = await startStore();
+    const lease = await fixture.running(await fixture.source());
+    const { keys, client } = fixture;
+    const leases = keys.of(keys.shardOf(lease.id), "leases");
+    const before = await client.zscore(leases, lease.id);
+
+    const renewal = client.eval(scriptText("renew"), 2, leases, keys.job(lease.id), ms, lease.id, 1, lease.token);
+
+    await expect(renewal).rejects.toThrow(/lease is a whole number/u);
+    expect(await client.zscore(leases, lease.id)).toBe(before);
+  },
+);
+
 describe("Log entries", () => {
   test("are stored once and in order, however often they are sent", async () => {
     const fixture = await startStore();

@@ -61,6 +61,13 @@ async function submit(by: string, wanted: Partial<JobDocument> = {}): Promise<st
   return id;
 }
 
+/** As one who may write in Redis can leave it. */
+async function damage(id: string): Promise<void> {
+  const client = node.redis.client();
+  const [key = ""] = await client.keys(`*:job:${id}`);
+  expect(await client.hdel(key, "document")).toBe(1);
+}
+
 /** The code and data of the refusal; undefined when the call was answered. */
 async function refusal(call: Promise<unknown>): Promise<{ code: number; message: string; data: unknown } | undefined> {
   try {
@@ -224,6 +231,19 @@ describe("cancel_job and delete_job", () => {
     await expect(node.client("alice").call("delete_job", { id })).resolves.toEqual({ id, deleted: true });
     await expect(node.client("alice").call("delete_job", { id })).resolves.toEqual({ id, deleted: true });
     await expect(refusal(node.client("alice").call("cancel_job", { id }))).resolves.toMatchObject({ code: -32004 });
+  });
+
+  test("rid a caller of a job whose stored document is gone", async () => {
+    const cancelled = await submit("alice");
+    const pending = await submit("alice");
+    for (const id of [cancelled, pending]) await damage(id);
+
+    await expect(node.client("alice").call("cancel_job", { id: cancelled })).resolves.toMatchObject({
+      state: "cancelled",
+    });
+    for (const id of [cancelled, pending]) {
+      await expect(node.client("alice").call("delete_job", { id })).resolves.toEqual({ id, deleted: true });
+    }
   });
 
   test("refuse a key without a role that may", async () => {

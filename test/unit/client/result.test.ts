@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { SupervisorClient } from "../../../src/client/client.ts";
+import { pause } from "../../../src/client/pause.ts";
 import { ReceiptError, type ResultOptions, waitForResult } from "../../../src/client/result.ts";
 import { JOB_VIEW } from "../../../src/rpc/examples.ts";
 import type { JobView } from "../../../src/rpc/schema.ts";
@@ -115,5 +116,21 @@ describe("waitForResult()", () => {
     const waiting = resultOf({ view: pending, signal: controller.signal });
     controller.abort(new Error("enough now"));
     await expect(waiting).rejects.toThrow("enough now");
+  });
+
+  test.each([
+    ["job", { logs: false }, "get_job"],
+    ["log", { logs: true }, "get_job_logs"],
+  ])("ends at its deadline while it reads the %s too", async (_what, options, slow) => {
+    const dialer = aDialer(async ({ method, call: { signal } }): Promise<StubAnswer> => {
+      if (method === slow) await pause(1000, signal);
+      signal?.throwIfAborted();
+      return { result: method === "get_job_logs" ? { entries: [], next: 0, done: true } : JOB_VIEW };
+    });
+    const client = new SupervisorClient({ dialer, signer: aSigner(), supervisor: supervisorA });
+
+    const result = waitForResult(client, JOB_VIEW.id, { ...options, deadlineMs: 50, verify: false });
+
+    await expect(result).rejects.toMatchObject({ name: "TimeoutError" });
   });
 });

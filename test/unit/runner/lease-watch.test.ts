@@ -129,6 +129,24 @@ describe("LeaseWatch", () => {
     expect(thread.deeds.at(-1)).toMatchObject({ kind: "stood_in", error: "out of reach" });
   });
 
+  test("says of each time it stood in only what was in the way then", async () => {
+    const { watch } = start();
+    const waiting: ((error: Error) => void)[] = [];
+    thread.answer = async () => new Promise((_resolve, reject) => waiting.push(reject));
+    const looked = thread.look(PATIENCE + 1);
+    await waitUntil(() => thread.renewals === 1);
+
+    // Its connection is let go of, and the renewal on its way fails.
+    watch.hear({ kind: "renewed", hold: 1, deadlineMs: 2 * LEASE_MS });
+    for (const fail of waiting) fail(new Error("let go of"));
+    await looked;
+    thread.answer = async () => [RENEWED];
+    await thread.look(PATIENCE + 1);
+    watch.hear({ kind: "alive" });
+
+    expect(thread.deeds.at(-1)).toEqual({ kind: "stood_in", forMs: 0 });
+  });
+
   test("takes a loop that was silent for four leases for dead: it kills, and renews no longer", async () => {
     start();
 
