@@ -77,10 +77,13 @@ function readToml(file: { readonly path: string; readonly text: string }): Table
   try {
     return parseToml(file.text);
   } catch (error) {
-    const where = error instanceof TomlError ? `line ${error.line}` : "somewhere";
-    throw new ConfigError(`${file.path}: not TOML at ${where}. Compare it with mycelium.toml.example.`, {
-      cause: error,
-    });
+    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}` : "somewhere";
+    throw new ConfigError(
+      `${file.path}: not TOML at ${where}. Values of text need quotes, tables their brackets. Compare it with mycelium.toml.example.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

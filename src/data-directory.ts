@@ -1,10 +1,12 @@
 /** The directory that holds what a node keeps on disk: identity, owner key, keys.toml, runner keys (all mode 0600). */
 import { constants } from "node:fs";
-import { access, mkdir, readdir, rename, writeFile } from "node:fs/promises";
+import { access, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { loadOrCreateSeed } from "./auth/key-file.ts";
 import { createNativeSigner } from "./auth/native-verifier.ts";
+import { errorText } from "./errors.ts";
+import { makePrivateDirectory } from "./private-directory.ts";
 import { ROLES } from "./rpc/method.ts";
 
 /** Where each thing lies in a data directory. */
@@ -76,7 +78,7 @@ function firstKeyring(ownerKey: string): string {
  * @throws Error naming the command that mends it.
  */
 export async function openDataDirectory(directory: string): Promise<DataDirectory> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDataDirectory(directory);
   const paths = dataPaths(directory);
   const hasKeyring = await exists(paths.keyring);
   if (!hasKeyring && (await holdsKeys(directory))) {
@@ -88,6 +90,14 @@ export async function openDataDirectory(directory: string): Promise<DataDirector
   const identity = await loadOrCreateSeed(paths.identity);
   if (!hasKeyring) await writeKeyring(paths);
   return { paths, identitySeed: identity.seed, isNew: !hasKeyring };
+}
+
+async function makeDataDirectory(directory: string): Promise<void> {
+  try {
+    await makePrivateDirectory(directory);
+  } catch (error) {
+    throw new Error(`The data directory: ${errorText(error)}. Choose another one with --data-dir.`, { cause: error });
+  }
 }
 
 /** Writes keys.toml for the owner key, which it makes when it is not there. Replaces nothing: the file must be absent. */

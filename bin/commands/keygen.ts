@@ -16,7 +16,7 @@ export const keygen: Command = {
     const seed = generateSeed();
     await writeSeed(path, seed);
     const { publicKey } = createSigner(seed);
-    const next = `Enrol it: a [[key]] table with key = "${publicKey}" in the supervisor's keys.toml`;
+    const next = `Enrol it where the supervisor is: supervisor keys add --name NAME --principal WHO --key ${publicKey} --role submitter --runner "*"`;
     printData(terminal, { public_key: publicKey, file: path }, { isJson: flags.has("json"), lines: () => [publicKey] });
     terminal.err(`${next}\n`);
     return 0;

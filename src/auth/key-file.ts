@@ -1,9 +1,10 @@
 /** Secret seeds on disk: one line, mode 0600, made at once or not at all. No error shows a secret. */
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, rm } from "node:fs/promises";
+import { link, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { errorText } from "../errors.ts";
+import { makePrivateDirectory } from "../private-directory.ts";
 import { generateSeed } from "./signature.ts";
 
 const LINE = /^ed25519-seed:([0-9a-f]{64})\n?$/;
@@ -67,7 +68,7 @@ async function readSecret(path: string): Promise<string> {
 async function createFile(path: string, text: string): Promise<boolean> {
   const temporary = `${path}.${randomBytes(6).toString("hex")}.new`;
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makePrivateDirectory(dirname(path));
     await writeDurably(temporary, text);
     await link(temporary, path);
     return true;
