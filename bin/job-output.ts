@@ -1,6 +1,7 @@
 /** How jobs and their logs look on a terminal, and how a job is named there. */
 import type { JobSummary, LogEntry } from "../src/rpc/schema.ts";
 import { UsageError } from "./command.ts";
+import { visible } from "./job-words.ts";
 import { styled, type Terminal } from "./terminal.ts";
 
 /** One line about a job: id, state, and why. */
@@ -22,6 +23,19 @@ export function checkedId(id: string, flag: string): string {
 /** What a person is told who stops waiting. */
 export function goesOn(id: string): string {
   return `The job goes on without us. Look: supervisor job get ${id}; stop it: supervisor job cancel ${id}`;
+}
+
+const COLOUR = /(\u{1b}\[[0-9;]*m)/u;
+
+/**
+ * A line of a job for a person's terminal: colours stay, whatever else would act on the terminal (titles, the cursor, the
+ * clipboard) is shown instead. Piped output stays byte for byte.
+ */
+function harmless(text: string): string {
+  return text
+    .split(COLOUR)
+    .map((part, index) => (index % 2 === 1 ? part : part.split("\t").map(visible).join("\t")))
+    .join("");
 }
 
 /**
@@ -46,9 +60,10 @@ export class LogPrinter {
     if (entry.attempt !== this.#attempt) this.#note(`attempt ${entry.attempt}`);
     this.#attempt = entry.attempt;
     const text = entry.text ?? `base64:${entry.base64 ?? ""}`;
-    if (entry.stream === "stdout") this.#terminal.out(`${text}\n`);
-    else if (entry.stream === "stderr") this.#terminal.err(`${text}\n`);
-    else this.#note(text);
+    const { colours } = this.#terminal;
+    if (entry.stream === "stdout") this.#terminal.out(`${colours.out ? harmless(text) : text}\n`);
+    else if (entry.stream === "stderr") this.#terminal.err(`${colours.err ? harmless(text) : text}\n`);
+    else this.#note(visible(text));
   }
 
   #note(text: string): void {

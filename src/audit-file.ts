@@ -56,6 +56,6 @@ export class AuditFile implements LogDestination {
   }
 
   #fail(error: unknown): void {
-    this.#problem = `--audit-log ${this.#path} can not be written (${errorText(error)}). Make room or mend its directory, then SIGHUP.`;
+    this.#problem = `--audit-log ${this.#path} can not be written (${errorText(error)}). Make room or mend its directory; a running supervisor opens it again on SIGHUP.`;
   }
 }
