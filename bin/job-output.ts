@@ -25,7 +25,8 @@ export function goesOn(id: string): string {
   return `The job goes on without us. Look: supervisor job get ${id}; stop it: supervisor job cancel ${id}`;
 }
 
-const COLOUR = /(\u{1b}\[[0-9;]*m)/u;
+/** "Select graphic rendition" (ECMA-48 §8.3.117). */
+const COLOUR = new RegExp(String.raw`(${String.fromCodePoint(0x1b)}\[[0-9;]*m)`, "u");
 
 /**
  * A line of a job for a person's terminal: colours stay, whatever else would act on the terminal (titles, the cursor, the

@@ -164,7 +164,7 @@ describe("AuditFile", () => {
     await rm(directory, { recursive: true });
     file.reopen();
     file.write("lost\n");
-    expect(file.problem).toMatch(/can not be written .* then SIGHUP/);
+    expect(file.problem).toMatch(/can not be written .* on SIGHUP/);
   });
 
   test("says that a full disk loses lines, and takes it back once there is room", () => {

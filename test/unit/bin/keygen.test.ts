@@ -28,7 +28,7 @@ describe("supervisor keygen", () => {
 
     const { publicKey } = createSigner(await readSeed(file));
     expect({ code, stdout }).toEqual({ code: 0, stdout: `${publicKey}\n` });
-    expect(stderr).toContain(`key = "${publicKey}"`);
+    expect(stderr).toContain(`supervisor keys add --name NAME --principal WHO --key ${publicKey}`);
     await expect(modeOf(file)).resolves.toBe(0o600);
   });
 
