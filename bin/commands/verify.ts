@@ -6,7 +6,7 @@ import { Check } from "typebox/schema";
 
 import { readSeed } from "../../src/auth/key-file.ts";
 import { createSigner, isPublicKey } from "../../src/auth/signature.ts";
-import { type Enrolment, type ReceiptVerdict, verifyReceipt } from "../../src/client/index.ts";
+import { type Enrolment, type ReceiptQuestion, type ReceiptVerdict, verifyReceipt } from "../../src/client/index.ts";
 import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
 import { errorText } from "../../src/errors.ts";
 import { scanJson } from "../../src/rpc/json-scan.ts";
@@ -24,9 +24,19 @@ export const verifyReceiptCommand: Command = {
     { flag: "--view <file>", description: "The job: what job get --json printed (required)" },
     { flag: "--logs <file>", description: "Its log: what job logs --json printed, all of it" },
     { flag: "--supervisor <key>", description: "Pinned identity, ed25519:…; this host's own unless told" },
-    { flag: "--runner-key <key>", description: "Pinned runner, ed25519:…; more than once", isMany: true },
+    {
+      flag: "--runner-key <key>",
+      description:
+        "Pinned runner, ed25519:…; more than once. Trusted unless any is told: those that have their key in the data " +
+        "directory (runners/*.key) or a line in its known_runners",
+      isMany: true,
+    },
+    {
+      flag: "--registrar-key <key>",
+      description: "Pinned registrar, ed25519:…, with --registration instead of a runner; more than once",
+      isMany: true,
+    },
     { flag: "--registration <file>", description: "The runner: what runner status --json printed" },
-    { flag: "--registrar-key <key>", description: "Pinned registrar, ed25519:…; more than once", isMany: true },
     { flag: "--data-dir <dir>", description: "Data directory", default: "~/.local/share/horus-supervisor" },
     CONFIG_OPTION,
     { flag: "--json", description: "Print data as JSON" },
@@ -44,8 +54,7 @@ export const verifyReceiptCommand: Command = {
     const question = {
       view: await readView(flags),
       supervisor: await supervisorOf(flags, paths),
-      runnerKeys: [...publicKeys(flags, "runner-key"), ...(await pinnedRunnerKeys(paths))],
-      registrarKeys: publicKeys(flags, "registrar-key"),
+      ...(await pinsOf(flags, paths)),
       ...(logs === undefined ? {} : { entries: await readLog(logs) }),
       ...(registration === undefined ? {} : { enrolment: await readEnrolment(registration) }),
     };
@@ -74,12 +83,15 @@ function verdictLines(
 
 /** What good findings do not say; people take a green line for more than it is. */
 function notProved(
-  { trust }: ReceiptVerdict,
+  { ok, trust }: ReceiptVerdict,
   { runner, hasLog }: { readonly runner: string; readonly hasLog: boolean },
 ): readonly string[] {
   return [
     ...(hasLog ? [] : ["not proved: the log; give it with --logs"]),
-    ...(trust === "verified" ? [] : [`not proved: that ${runner} is a runner you trust; pin it with --runner-key`]),
+    // Of a receipt that is wrong it is not said whose it is; nobody is to pin a key for its sake.
+    ...(!ok || trust === "verified"
+      ? []
+      : [`not proved: that ${runner} is a runner you trust; pin it with --runner-key`]),
     "not proved: that the runner told the truth about what ran, only that it said so; times are by its own clock",
   ];
 }
@@ -89,6 +101,15 @@ function conclusion({ ok, trust }: ReceiptVerdict, runner: string): string {
   return trust === "verified"
     ? `Verified: ${runner}, which you trust, signed this outcome of this job.`
     : `Vouched for by the supervisor: all fits together, and nobody you pinned stands behind ${runner}.`;
+}
+
+type Pins = Required<Pick<ReceiptQuestion, "runnerKeys" | "registrarKeys">>;
+
+/** Told pins count alone: who asks whether one key signed is not to hear yes because of another that lies here. */
+async function pinsOf(flags: Flags, paths: DataPaths): Promise<Pins> {
+  const told = { runnerKeys: publicKeys(flags, "runner-key"), registrarKeys: publicKeys(flags, "registrar-key") };
+  const isTold = told.runnerKeys.length + told.registrarKeys.length > 0 || flags.text("registration") !== undefined;
+  return isTold ? told : { ...told, runnerKeys: await pinnedRunnerKeys(paths) };
 }
 
 async function supervisorOf(flags: Flags, paths: DataPaths): Promise<string> {

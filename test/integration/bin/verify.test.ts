@@ -81,6 +81,30 @@ describe("verify receipt", () => {
     expect(bad.code).toBe(2);
   });
 
+  test.each([
+    ["--runner-key", "SUPERVISOR"],
+    ["--registrar-key", "SUPERVISOR"],
+    ["--registration", "RUNNER"],
+    ["--registration", "RUNNER", "--registrar-key", "SUPERVISOR"],
+  ])("on the runner's own host %s %s counts instead of the keys there", async (...words) => {
+    const places = new Map([
+      ["SUPERVISOR", supervisor],
+      ["RUNNER", file("runner.json")],
+    ]);
+    const pins = words.map((word) => places.get(word) ?? word);
+    const ran = await system.run(["verify", "receipt", "--view", file("view.json"), ...pins]);
+
+    expect(ran.code).toBe(1);
+    expect(ran.stdout).toContain(`not proved: that ${runnerKey} is a runner you trust`);
+    expect(ran.stdout).not.toContain("Verified:");
+  });
+
+  test("its help names whom it trusts unless told", async () => {
+    const ran = await system.run(["verify", "receipt", "--help"]);
+
+    expect(ran.stdout).toMatch(/--runner-key <key> .*unless any is told: .*runners\/\*\.key.*known_runners/u);
+  });
+
   test("submit --wait on the runner's host says verified", async () => {
     const ran = await system.run(["submit", "--runner", "demo", "--payload", "true", "--wait"]);
 
@@ -109,6 +133,7 @@ describe("verify receipt", () => {
     expect(ran.code).toBe(1);
     expect(ran.stdout).toMatch(says);
     expect(ran.stdout).toContain("WRONG: this is not what a runner signed");
+    expect(ran.stdout).not.toContain("a runner you trust");
   });
 
   test.each([
