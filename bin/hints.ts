@@ -30,16 +30,40 @@ const HINTS: Readonly<Record<ErrorName, string>> = {
     "is safe for everything but a new job: for that, look first whether it arrived (supervisor job list).",
 };
 
-const BY_CODE: ReadonlyMap<number, string> = new Map(
-  Object.entries(ERRORS).map(([name, { code }]) => [code, new Map(Object.entries(HINTS)).get(name) ?? ""]),
-);
+type Hints = Readonly<Partial<Record<ErrorName, string>>>;
+
+/** By the first word of the command: what it hears for other reasons than most, or what most are sent to. */
+const HINTS_OF: ReadonlyMap<string, Hints> = new Map<string, Hints>([
+  [
+    "runner",
+    {
+      notFound: "Runners that this key may see: supervisor runner list.",
+      conflict: "Runners and groups that there are: supervisor runner list.",
+    },
+  ],
+  [
+    "whoami",
+    {
+      forbidden:
+        "The key is enrolled and has no role, so it can sign a job that needs approval, and ask nothing: roles in the " +
+        "supervisor's keys.toml are what it may do.",
+    },
+  ],
+]);
+
+/** What to do about a refusal that a command got; undefined for a code of another server. */
+export function hintOf(refused: number, command = ""): string | undefined {
+  const hints = new Map(Object.entries({ ...HINTS, ...HINTS_OF.get(command) }));
+  const found = Object.entries(ERRORS).find(([, { code }]) => code === refused);
+  return found === undefined ? undefined : hints.get(found[0]);
+}
 
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 /** A refusal as one line, with what to do about it; a code of another server stands without. */
-export function refusalText({ code, message, data }: RpcError, hint = BY_CODE.get(code)): string {
+export function refusalText({ code, message, data }: RpcError, hint = hintOf(code)): string {
   const details = data === undefined ? "" : ` ${JSON.stringify(data)}`;
   return `the supervisor answered ${code}: ${message}${details}${hint === undefined ? "" : `. ${hint}`}`;
 }

@@ -41,6 +41,16 @@ describe("supervisor keys", () => {
     });
   });
 
+  test("a key without roles hears from whoami that it has none", async () => {
+    const file = join(system.directory, "approver.key");
+    const key = (await system.run(["keygen", "--out", file])).stdout.trim();
+    await system.run(["keys", "add", "--name", "approver", "--key", key]);
+    const whoami = async () => system.run(["whoami", "--key", file]);
+    await waitUntil(async () => (await whoami()).stderr.includes("-32003"));
+
+    expect((await whoami()).stderr).toMatch(/-32003: Forbidden\. The key is enrolled and has no role/u);
+  });
+
   test.each([
     [["keys", "add", "--key", "ed25519:00"], 2, "--name is missing"],
     [["keys", "add", "--name", "x"], 2, "--key is missing"],

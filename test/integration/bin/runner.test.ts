@@ -61,6 +61,7 @@ describe("supervisor runner list, status and remove", () => {
     expect(status.stdout).toMatch(/^heartbeat {2}-$/mu);
     expect(removed).toMatchObject({ code: 0, stdout: "removed old, 0 jobs cancelled\n" });
     expect(gone.code).toBe(1);
+    expect(gone.stderr).toMatch(/Not found\. Runners that this key may see: supervisor runner list\.\n$/u);
   });
 
   test("remove a runner that has waiting jobs only with --force, which cancels them", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { COMMANDS } from "../../../bin/commands.ts";
-import { explainJobRefusal, RefusedError, refusalText } from "../../../bin/hints.ts";
+import { explainJobRefusal, hintOf, RefusedError, refusalText } from "../../../bin/hints.ts";
 import { RpcError } from "../../../src/client/rpc-error.ts";
 import { ERRORS } from "../../../src/errors.ts";
 
@@ -42,7 +42,8 @@ describe("the hint of a refusal", () => {
   test("is there for every error, and names no command that does not exist", () => {
     expect(Object.keys(SAYS).toSorted()).toEqual(Object.keys(ERRORS).toSorted());
     const names = new Set(COMMANDS.map(({ name }) => name));
-    const texts = Object.values(ERRORS).map(({ code }) => refusalText(refusal(code)));
+    const commands = ["", "job", "runner", "whoami"];
+    const texts = Object.values(ERRORS).flatMap(({ code }) => commands.map((command) => `${hintOf(code, command)}`));
     const named = texts
       .join(" ")
       .matchAll(/supervisor ((?:job|runner|whoami|doctor|submit|cosign|keys)(?: [a-z]+)?)/gu);
@@ -50,6 +51,20 @@ describe("the hint of a refusal", () => {
       names.has(words) || names.has(words.split(" ", 1)[0] ?? "") ? [] : [words],
     );
     expect(unknown).toEqual([]);
+  });
+
+  test("of a runner that is not found leads to runners, of a job to jobs", () => {
+    const { code } = ERRORS.notFound;
+
+    expect(hintOf(code, "runner")).toBe("Runners that this key may see: supervisor runner list.");
+    expect(hintOf(code, "job")).toBe("Jobs that this key may see: supervisor job list.");
+  });
+
+  test("of a forbidden whoami does not lead to whoami", () => {
+    const hint = hintOf(ERRORS.forbidden.code, "whoami");
+
+    expect(hint).toMatch(/enrolled.*no role.*keys\.toml/u);
+    expect(hint).not.toContain("supervisor whoami");
   });
 
   test("is left out for a code of another supervisor", () => {
