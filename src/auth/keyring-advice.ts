@@ -13,6 +13,7 @@ export function keyState(key: EnrolledKey, nowMs: number): "good" | "expired" | 
 /** Sentences, each with its fix; none for a keyring without oddities. */
 export function keyringAdvice({ keys, requirements }: KeyringContents, nowMs: number): readonly string[] {
   const good = keys.filter((key) => keyState(key, nowMs) === "good");
+  const ended = keys.filter((key) => keyState(key, nowMs) === "expired");
   const unmet = requirements.flatMap(({ runner, principals, atLeast }) => {
     const able = principals.filter((principal) => good.some((key) => key.principal === principal));
     if (able.length >= atLeast) return [];
@@ -28,8 +29,18 @@ export function keyringAdvice({ keys, requirements }: KeyringContents, nowMs: nu
       `key "${name}" ends ${new Date(notAfterMs).toISOString()}. Enrol its successor for the same principal in time.`,
     ];
   });
+  const past = ended.map(
+    ({ name, notAfterMs = 0 }) =>
+      `key "${name}" ended ${new Date(notAfterMs).toISOString()} and is refused. If that is not meant, mend its not_after.`,
+  );
+  const idle = good
+    .filter(({ roles, runners }) => roles.includes("submitter") && runners.length === 0)
+    .map(
+      ({ name }) =>
+        `key "${name}" is a submitter and no runner is granted to it, so it can submit nowhere. Name some in its runners.`,
+    );
   const admins = good.some(({ roles }) => roles.includes("admin"))
     ? []
     : ["no good key has the role admin. Nobody can read or cancel everybody's jobs."];
-  return [...unmet, ...ending, ...admins];
+  return [...unmet, ...ending, ...past, ...idle, ...admins];
 }

@@ -66,6 +66,24 @@ describe("supervisor keys", () => {
     await expect(readFile(keyring(), "utf8")).resolves.toBe(before);
   });
 
+  test("a key that can send nowhere, or has ended, is enrolled with a warning, and check names it", async () => {
+    const key = (await system.run(["keygen", "--out", join(system.directory, "odd.key")])).stdout.trim();
+    const directory = join(system.directory, "odd");
+    await system.run(["init", "--data-dir", directory]);
+    const words = ["--name", "odd", "--key", key, "--role", "submitter", "--not-after", "2020-01-01"];
+    const added = await system.run(["keys", "add", ...words, "--data-dir", directory]);
+    const other = (await system.run(["keygen", "--out", join(system.directory, "lone.key")])).stdout.trim();
+    const lone = ["--name", "lone", "--key", other, "--role", "submitter", "--data-dir", directory];
+    const second = await system.run(["keys", "add", ...lone]);
+    const checked = await system.run(["keys", "check", "--data-dir", directory]);
+
+    expect([added.code, second.code, checked.code]).toEqual([0, 0, 0]);
+    expect(added.stderr).toContain('warning: key "odd" ended 2020-01-0');
+    expect(second.stderr).toContain('warning: key "lone" is a submitter and no runner is granted to it');
+    expect(checked.stderr).toContain('warning: key "odd" ended');
+    expect(checked.stderr).toContain('warning: key "lone" is a submitter');
+  });
+
   test("check reads a file as a supervisor would, and names oddities", async () => {
     const own = await readFile(keyring(), "utf8");
     const file = join(system.directory, "other.toml");

@@ -37,9 +37,27 @@ describe("keyringAdvice", () => {
 
   test("names keys that end soon, while they are good", () => {
     const soon = anEnrolledKey({ name: "soon", notAfterMs: NOW + 14 * DAY });
-    const keys = [root, soon, anEnrolledKey({ notAfterMs: NOW + 15 * DAY }), anEnrolledKey({ notAfterMs: NOW - 1 })];
+    const keys = [root, soon, anEnrolledKey({ notAfterMs: NOW + 15 * DAY })];
 
     expect(keyringAdvice({ keys, requirements: [] }, NOW)).toEqual([expect.stringMatching(/^key "soon" ends 2026-/)]);
+  });
+
+  test("names keys that have ended, unless they were revoked", () => {
+    const past = anEnrolledKey({ name: "past", notAfterMs: NOW - 1 });
+    const keys = [root, past, anEnrolledKey({ notAfterMs: NOW - 1, revokedAtMs: 1 })];
+
+    expect(keyringAdvice({ keys, requirements: [] }, NOW)).toEqual([
+      expect.stringMatching(/^key "past" ended 2026-.*not_after/),
+    ]);
+  });
+
+  test("names a submitter to which no runner is granted, while it is good", () => {
+    const lone = anEnrolledKey({ name: "lone", roles: ["submitter"], runners: [] });
+    const keys = [root, lone, { ...lone, name: "gone", revokedAtMs: 1 }, { ...lone, name: "granted", runners: ["*"] }];
+
+    expect(keyringAdvice({ keys, requirements: [] }, NOW)).toEqual([
+      expect.stringMatching(/^key "lone" is a submitter and no runner is granted to it/),
+    ]);
   });
 
   test("misses an admin whose key is good", () => {
