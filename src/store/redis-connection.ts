@@ -97,7 +97,7 @@ export async function connect(client: Redis | Cluster, shown: string, timeoutMs:
     client.disconnect();
     const detail = describe(last ?? error, isLoading);
     throw new SupervisorError("unavailable", {
-      message: `${shown}: cannot connect to Redis (${detail}). Start Redis, or pass --redis-url.`,
+      message: `${shown}: cannot connect to Redis (${detail}). ${fixOf(detail)}`,
       data: { applied: "no", reason: "not_connected" },
       cause: new Error(detail),
     });
@@ -105,6 +105,13 @@ export async function connect(client: Redis | Cluster, shown: string, timeoutMs:
     client.off("error", keep);
     client.off("node error", keep);
   }
+}
+
+/** A server that answers so runs already. */
+function fixOf(detail: string): string {
+  return /^(?:WRONGPASS|NOAUTH)\b/u.test(detail)
+    ? "Give user and password in --redis-url: redis://USER:PASSWORD@HOST:PORT."
+    : "Start Redis, or pass --redis-url.";
 }
 
 /** Lets go of the sockets; a ready client is waited for, so that it says it is not ready when this has resolved. */

@@ -248,6 +248,20 @@ describe("When Redis is away", () => {
     expect(url).toBe(`redis://127.0.0.1:${port}`);
   });
 
+  test.each([
+    ["a wrong password", "user:wrong@", "WRONGPASS"],
+    ["none where one is needed", "", "NOAUTH"],
+  ])("a start with %s says what is wrong with the login, and not with the server", async (_what, login, code) => {
+    const redis = await startRedis({ port: true });
+    await redis.client().config("SET", "requirepass", "right");
+    const store = createRedisStore(storeOptions(redis, { url: `redis://${login}127.0.0.1:${redis.port}` }));
+    const error = await store.start(IDENTITY).catch((thrown: unknown) => thrown);
+
+    expect(String(error)).toContain(`cannot connect to Redis (${code}`);
+    expect(String(error)).toContain("). Give user and password in --redis-url: redis://USER:PASSWORD@HOST:PORT.");
+    expect(String(error)).not.toMatch(/Start Redis|user:|wrong@/u);
+  });
+
   test("one that is still loading is waited for, and named when that takes too long", async () => {
     const redis = await startRedis();
     const client = redis.client();
