@@ -123,6 +123,8 @@ async function checkRedis(config: Config): Promise<readonly Check[]> {
       ...(await revokedChecks(config)),
     ];
   } catch (error) {
-    return [{ what, verdict: "fault", says: messageOf(error) }];
+    // Where it tried stands in `what` already.
+    const says = messageOf(error).replace(/^.*?: (?=cannot connect to Redis)/u, "");
+    return [{ what, verdict: "fault", says }];
   }
 }

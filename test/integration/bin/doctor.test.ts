@@ -84,7 +84,9 @@ describe("supervisor doctor", () => {
     const { code, stdout } = await doctor("--redis-url", `redis://:hunter2@127.0.0.1:${port}`);
 
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^fault {3}Redis redis:\/\/:\*\*\*@127\.0\.0\.1:\d+: .*ECONNREFUSED.*Start Redis/mu);
+    expect(stdout).toMatch(
+      /^fault {3}Redis redis:\/\/:\*\*\*@127\.0\.0\.1:\d+: cannot connect to Redis \(.*ECONNREFUSED.*Start Redis/mu,
+    );
     expect(stdout).not.toContain("hunter2");
   });
 
