@@ -4,7 +4,7 @@ import { isTerminal } from "../src/jobs/job.ts";
 import type { JobSummary, JobView } from "../src/rpc/schema.ts";
 import type { CommandInput } from "./command.ts";
 import { type CommandConnection, withConnection } from "./connection.ts";
-import { goesOn, jobLine, LogPrinter } from "./job-output.ts";
+import { colouredJobLine, goesOn, LogPrinter } from "./job-output.ts";
 import { pinnedRunnerKeys } from "./pinned-runners.ts";
 import { printData, styled, type Terminal } from "./terminal.ts";
 
@@ -45,7 +45,7 @@ async function watch(input: CommandInput, connection: CommandConnection, waited:
   let last: JobSummary | undefined;
   for await (const job of followStates(connection.client, waited.id, { signal: terminal.stop })) {
     last = job;
-    if (!isJson) terminal.err(`${styled(terminal, "cyan", jobLine(job))}\n`);
+    if (!isJson) terminal.err(`${colouredJobLine(terminal, job)}\n`);
   }
   await logs;
   if (last === undefined || !isTerminal(last.state)) return undefined;

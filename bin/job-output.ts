@@ -10,8 +10,15 @@ export function jobLine(job: JobSummary): string {
   const attempt = job.attempt > 1 ? ` attempt ${job.attempt}` : "";
   const runner = job.runner === undefined ? "" : ` on ${job.runner}`;
   const code = job.code === undefined ? "" : ` exit code ${job.code}`;
-  const reason = job.reason === undefined ? "" : `: ${job.reason}`;
+  // A job that failed by its exit code has nothing else for a reason.
+  const reason = job.reason === undefined || code === ` ${job.reason}` ? "" : `: ${job.reason}`;
   return `${job.id} ${state}${attempt}${runner}${code}${reason}`;
+}
+
+/** The same line in the colour of its state, for standard error. */
+export function colouredJobLine(terminal: Terminal, job: JobSummary): string {
+  const hasFailed = job.state === "failed" || job.state === "timeout";
+  return styled(terminal, hasFailed ? "red" : "cyan", jobLine(job));
 }
 
 /** A job's id as a person typed it; `flag` is where. @throws UsageError for what is no UUID in lower case */

@@ -157,7 +157,19 @@ describe("submit --wait", () => {
     const { code, stderr } = await system.run(["submit", "--runner", "demo", "--wait", "--payload", "exit 3"]);
 
     expect(code).toBe(1);
-    expect(stderr).toMatch(/ failed on demo exit code 3/u);
+    expect(stderr).toMatch(/ failed on demo exit code 3\n/u);
+  });
+
+  test("shows an end that nobody wishes for in red, and others not", async () => {
+    const shown = { colours: { err: true } };
+    const words = ["submit", "--runner", "demo", "--wait"];
+    const failed = await system.run([...words, "--payload", "exit 3"], shown);
+    const late = await system.run([...words, "--timeout", "1", "--payload", "sleep 60"], shown);
+    const good = await system.run([...words, "--payload", "true"], shown);
+
+    expect(failed.stderr).toMatch(red(" failed on demo exit code 3"));
+    expect(late.stderr).toMatch(red(" timeout on demo.*"));
+    expect(good.stderr).not.toMatch(red(".*"));
   });
 
   test("prints JSON alone for scripts, with the verdict on the receipt", async () => {
@@ -293,3 +305,8 @@ describe("a key that is not enrolled", () => {
     expect(stderr).toMatch(/-32001: Unauthenticated.*Is this key in the supervisor's keys\.toml/u);
   });
 });
+
+/** A job's line in red, with this after its id. */
+function red(line: string): RegExp {
+  return new RegExp(`\u001b\\[31m[0-9a-f-]{36}${line}\u001b\\[39m\n`, "u");
+}
