@@ -7,7 +7,7 @@ import type { Dialer, OutgoingCall } from "../rpc/transport.ts";
 import type { SignedJob } from "./job.ts";
 import { pause } from "./pause.ts";
 import { type Expected, parseResponse } from "./response.ts";
-import { RpcError } from "./rpc-error.ts";
+import { retryAfterMs, RpcError } from "./rpc-error.ts";
 
 export interface ClientOptions {
   /** The carrier; it stays the caller's to close. */
@@ -124,7 +124,7 @@ export class SupervisorClient {
     let request = await this.#build(name, params);
     for (;;) {
       const text = await this.#send(request, attempts);
-      const answer = text === undefined ? undefined : this.#read(text, { name, id: request.id }, attempts);
+      const answer = text === undefined ? undefined : await this.#read(text, { name, id: request.id }, attempts);
       if (answer !== undefined) return answer.result;
       if (!isSigned) continue;
       const fitting = this.#fitting(name, params, attempts);
@@ -161,15 +161,19 @@ export class SupervisorClient {
     }
   }
 
-  /** The result, or undefined when the call is worth signing again: its refusal is mended by that, once a call each. */
-  #read<Name extends MethodName>(
+  /**
+   * The result, or undefined when the call is worth repeating: its refusal is mended by a new signature, once a call each,
+   * or it came too soon. A change that came too soon is the caller's to decide about.
+   */
+  async #read<Name extends MethodName>(
     text: string,
     expected: Expected<Name>,
     attempts: Attempts,
-  ): { readonly result: Result<Name> } | undefined {
+  ): Promise<{ readonly result: Result<Name> } | undefined> {
     try {
       return { result: parseResponse(text, expected) };
     } catch (error) {
+      if (METHODS[expected.name].effect === "read" && (await this.#hasWaited(error, attempts))) return undefined;
       if (METHODS[expected.name].credential !== "call" || !this.#isMended(error, attempts)) throw error;
       return undefined;
     }
@@ -184,6 +188,16 @@ export class SupervisorClient {
     }
     if (attempts.hasCorrectedClock || !this.#correctClock(error)) return false;
     attempts.hasCorrectedClock = true;
+    return true;
+  }
+
+  /** Waits as long as the supervisor asks for; false where it asks for nothing, or for more time than there is. */
+  async #hasWaited(error: unknown, { endMs, signal }: Attempts): Promise<boolean> {
+    const toldMs = retryAfterMs(error);
+    if (toldMs === undefined) return false;
+    const pauseMs = Math.max(toldMs, FIRST_BACKOFF_MS);
+    if (this.#now() + pauseMs >= endMs) return false;
+    await pause(pauseMs, signal);
     return true;
   }
 

@@ -5,7 +5,7 @@ import { type JobSummary, type LogEntry, TERMINAL_STATES } from "../rpc/schema.t
 import type { SupervisorClient } from "./client.ts";
 import { type EventSource, followEvents } from "./events.ts";
 import { pause } from "./pause.ts";
-import { RpcError } from "./rpc-error.ts";
+import { retryAfterMs, RpcError } from "./rpc-error.ts";
 
 export interface FollowOptions {
   /** Ends the iteration quietly. */
@@ -139,7 +139,7 @@ function isOver(event: JobEvent): boolean {
 
 /**
  * The answer, or undefined once the signal has aborted, before the call or during it. What was begun outlasts a store that is
- * away, as a subscription does: it is asked again until it is back.
+ * away, as a subscription does: it is asked again until it is back. So does it a rate too small for a call's deadline.
  */
 async function unlessAborted<Value>(
   { signal, isBegun }: { readonly signal: AbortSignal | undefined; readonly isBegun: boolean },
@@ -152,8 +152,16 @@ async function unlessAborted<Value>(
       return await ask(signal === undefined ? {} : { signal });
     } catch (error) {
       if (isAborted()) return undefined;
-      if (!isBegun || !(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) throw error;
-      await pause(AWAY_PAUSE_MS, signal);
+      const pauseMs = isBegun ? passingMs(error) : undefined;
+      if (pauseMs === undefined) throw error;
+      await pause(pauseMs, signal);
     }
   }
+}
+
+/** When to ask again after a refusal that passes; undefined for one that stays. */
+function passingMs(error: unknown): number | undefined {
+  const toldMs = retryAfterMs(error);
+  if (toldMs !== undefined) return Math.min(Math.max(toldMs, IDLE_PAUSE_MS), LONGEST_WAIT_MS);
+  return error instanceof RpcError && error.code === ERRORS.unavailable.code ? AWAY_PAUSE_MS : undefined;
 }

@@ -1,4 +1,5 @@
 /** A refusal of the supervisor, as an error. */
+import { ERRORS } from "../errors.ts";
 
 /** The supervisor answered with an error object (JSON-RPC 2.0 §5.1): it decided, and repeating the same is of no use. */
 export class RpcError extends Error {
@@ -13,4 +14,12 @@ export class RpcError extends Error {
     this.code = code;
     this.data = data;
   }
+}
+
+/** How long a call that came too soon should wait, in ms; undefined for every other error, and where no time is named. */
+export function retryAfterMs(error: unknown): number | undefined {
+  if (!(error instanceof RpcError) || error.code !== ERRORS.tooMany.code) return undefined;
+  const { retry_after_ms: ms }: { readonly retry_after_ms?: unknown } =
+    typeof error.data === "object" ? { ...error.data } : {};
+  return typeof ms === "number" && ms >= 0 ? ms : undefined;
 }

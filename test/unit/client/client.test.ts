@@ -130,6 +130,57 @@ describe("SupervisorClient", () => {
   });
 });
 
+describe("a call that came too soon", () => {
+  const tooSoon = (data?: object): StubAnswer => ({ error: { code: -32_029, message: "Too many", data } });
+
+  test("is signed again after the time that the supervisor asks for, when it only reads", async () => {
+    const times: number[] = [];
+    const dialer = aDialer((request, count) => {
+      times.push(Date.now() - NOW_MS);
+      return count < 2 ? tooSoon({ limit: "rate", retry_after_ms: 700 }) : example(request);
+    });
+    const { value } = await settled(aClient(dialer).call("get_job", { id: ID }));
+
+    expect(value).toEqual(METHODS.get_job.example.result);
+    expect(times).toEqual([0, 700, 1400]);
+    expect(new Set(dialer.seen.map((request) => authOf(request)["nonce"])).size).toBe(3);
+  });
+
+  test.each([[-1], ["1"], [Number.NaN], [undefined]])("is refused where the time is none: %s", async (time) => {
+    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: time }));
+    const { error } = await settled(aClient(dialer).call("whoami", {}));
+
+    expect(error).toMatchObject({ name: "RpcError", code: -32_029 });
+    expect(dialer.seen).toHaveLength(1);
+  });
+
+  test("is refused when it changes something, and where the time is beyond its deadline", async () => {
+    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 700 }));
+    const deleted = await settled(aClient(dialer).call("delete_job", { id: ID }));
+    const late = await settled(aClient(dialer).call("whoami", {}, { deadlineMs: 2000 }));
+
+    expect([deleted.error, late.error]).toMatchObject([{ code: -32_029 }, { code: -32_029 }]);
+    expect(dialer.seen).toHaveLength(1 + 3);
+  });
+
+  test("is not asked in a loop by a supervisor that knows no time", async () => {
+    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 0 }));
+    await settled(aClient(dialer).call("whoami", {}, { deadlineMs: 1000 }));
+
+    expect(dialer.seen.length).toBeLessThanOrEqual(10);
+  });
+
+  test("ends with the reason of its signal while it waits", async () => {
+    const controller = new AbortController();
+    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 20_000 }));
+    setTimeout(() => controller.abort(new Error("enough")), 500);
+    const { error } = await settled(aClient(dialer).call("whoami", {}, { signal: controller.signal }));
+
+    expect(error).toEqual(new Error("enough"));
+    expect(dialer.seen).toHaveLength(1);
+  });
+});
+
 describe("a call whose answer got lost", () => {
   test.each(["no", "unknown"] as const)(
     "is signed again with a fresh nonce and repeated (applied: %s)",

@@ -104,6 +104,14 @@ describe("followLogs", () => {
     expect(dialer.seen.map(paramsOf)).toMatchObject([{ from: 0 }, { from: 2 }, { from: 2 }, { from: 2 }]);
   });
 
+  test("goes on after the time that the supervisor asks for, longer than any call may take", async () => {
+    const tooSoon = { error: { code: -32_029, message: "Too many", data: { limit: "rate", retry_after_ms: 3e12 } } };
+    const dialer = answering(page([1, 2], 2, false), tooSoon, tooSoon, page([3], 3, true));
+
+    await expect(collect(followLogs(aClient(dialer), ID))).resolves.toEqual([line(1), line(2), line(3)]);
+    expect(dialer.seen).toHaveLength(4);
+  });
+
   test("is told at once of a store that is away at the first question, or where it does not follow", async () => {
     const away = { error: { code: -32_053, message: "Unavailable" } };
     const begun = answering(page([1], 1, false), away);
