@@ -6,6 +6,7 @@ import type { CommandInput } from "./command.ts";
 import { type CommandConnection, withConnection } from "./connection.ts";
 import { colouredJobLine, goesOn, LogPrinter } from "./job-output.ts";
 import { pinnedRunnerKeys } from "./pinned-runners.ts";
+import { sideBySide } from "./side-by-side.ts";
 import { printData, styled, type Terminal } from "./terminal.ts";
 
 /** A job that is waited for, and how much of its log was shown. */
@@ -41,13 +42,17 @@ export async function waitForEnd(input: CommandInput, connection: CommandConnect
 async function watch(input: CommandInput, connection: CommandConnection, waited: Waited): Promise<number | undefined> {
   const { flags, terminal } = input;
   const isJson = flags.has("json");
-  const logs = flags.has("follow") && !isJson ? printLogs(connection, waited, terminal) : Promise.resolve();
-  let last: JobSummary | undefined;
-  for await (const job of followStates(connection.client, waited.id, { signal: terminal.stop })) {
-    last = job;
-    if (!isJson) terminal.err(`${colouredJobLine(terminal, job)}\n`);
-  }
-  await logs;
+  const states: JobSummary[] = [];
+  await sideBySide(terminal.stop, [
+    async (signal) => {
+      for await (const job of followStates(connection.client, waited.id, { signal })) {
+        states.push(job);
+        if (!isJson) terminal.err(`${colouredJobLine(terminal, job)}\n`);
+      }
+    },
+    ...(flags.has("follow") && !isJson ? [printLogs(connection, waited)] : []),
+  ]);
+  const last = states.at(-1);
   if (last === undefined || !isTerminal(last.state)) return undefined;
   const view = await connection.client.call("get_job", { id: waited.id });
   const { supervisor, paths } = connection;
@@ -71,12 +76,13 @@ async function cancelUnlessEnded({ client }: CommandConnection, id: string): Pro
   }
 }
 
-async function printLogs({ client }: CommandConnection, waited: Waited, terminal: Terminal): Promise<void> {
-  const options = { from: waited.shown, follow: true, signal: terminal.stop };
-  for await (const entry of followLogs(client, waited.id, options)) {
-    waited.shown += 1;
-    waited.printer.print(entry);
-  }
+function printLogs({ client }: CommandConnection, waited: Waited): (signal: AbortSignal) => Promise<void> {
+  return async (signal) => {
+    for await (const entry of followLogs(client, waited.id, { from: waited.shown, follow: true, signal })) {
+      waited.shown += 1;
+      waited.printer.print(entry);
+    }
+  };
 }
 
 interface EndOptions {

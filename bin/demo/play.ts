@@ -3,6 +3,7 @@ import { buildJob, followLogs, followStates, type LogEntry, signJob, verifyRecei
 import type { RunnerView } from "../../src/rpc/schema.ts";
 import { type CommandConnection, connected } from "../connection.ts";
 import { jobLine, LogPrinter } from "../job-output.ts";
+import { sideBySide } from "../side-by-side.ts";
 import { styled } from "../terminal.ts";
 import { packageDirectory } from "../version.ts";
 import type { Child } from "./child.ts";
@@ -69,14 +70,17 @@ async function watchJob({ client }: CommandConnection, stage: Stage, id: string)
   const { signal, terminal } = stage;
   const entries: LogEntry[] = [];
   const printer = new LogPrinter(terminal, false);
-  const states = (async () => {
-    for await (const state of followStates(client, id, { signal })) stage.step(jobLine(state));
-  })();
-  for await (const entry of followLogs(client, id, { from: 0, follow: true, signal })) {
-    entries.push(entry);
-    printer.print(entry);
-  }
-  await states;
+  await sideBySide(signal, [
+    async (either) => {
+      for await (const state of followStates(client, id, { signal: either })) stage.step(jobLine(state));
+    },
+    async (either) => {
+      for await (const entry of followLogs(client, id, { from: 0, follow: true, signal: either })) {
+        entries.push(entry);
+        printer.print(entry);
+      }
+    },
+  ]);
   if (signal.aborted) {
     await client.call("cancel_job", { id });
     signal.throwIfAborted();

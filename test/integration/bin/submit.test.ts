@@ -45,6 +45,41 @@ describe("the payload of submit", () => {
   });
 });
 
+/** A submitter's key that the supervisor knows; gives its file. */
+async function enrolled(name: string, ...words: readonly string[]): Promise<string> {
+  const file = join(system.directory, `${name}.key`);
+  const key = (await system.run(["keygen", "--out", file])).stdout.trim();
+  const grant = ["--role", "submitter", "--runner", "demo"];
+  await system.run(["keys", "add", "--name", name, "--key", key, ...grant, ...words]);
+  await waitUntil(async () => (await system.run(["whoami", "--key", file])).code === 0);
+  return file;
+}
+
+describe("submit --follow", () => {
+  const SUBMIT = ["submit", "--runner", "demo", "--follow"];
+
+  test("shows a job to its end with a key that may call once a second", async () => {
+    const key = await enrolled("slow", "--rate", "1");
+
+    const { code, stdout, stderr } = await system.run([...SUBMIT, "--key", key, "--payload", "echo slow"]);
+
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "slow\n" });
+    expect(stderr).toContain("receipt good");
+  });
+
+  test("says in one line that its key was revoked meanwhile", async () => {
+    const key = await enrolled("leaver");
+    const payload = "while true; do echo more; sleep 0.1; done";
+    const { terminal, ended } = system.start([...SUBMIT, "--key", key, "--payload", payload]);
+    await terminal.waitFor(/more/u);
+
+    await system.run(["keys", "revoke", "leaver", "--cancel-running"]);
+
+    expect(await ended).toBe(1);
+    expect(terminal.stderr.match(/^error: .*$/gmu)).toEqual([expect.stringContaining("-32001")]);
+  });
+});
+
 describe("a signed job that is not there", () => {
   test.each([
     ["submit", "--signed"],
@@ -194,6 +229,16 @@ describe("submit --wait", () => {
     expect(line.stdout).toBe("");
   });
 });
+
+/** A submitter's key that the supervisor knows; gives its file. */
+async function enrolled(name: string, ...words: readonly string[]): Promise<string> {
+  const file = join(system.directory, `${name}.key`);
+  const key = (await system.run(["keygen", "--out", file])).stdout.trim();
+  const grant = ["--role", "submitter", "--runner", "demo"];
+  await system.run(["keys", "add", "--name", name, "--key", key, ...grant, ...words]);
+  await waitUntil(async () => (await system.run(["whoami", "--key", file])).code === 0);
+  return file;
+}
 
 describe("submit --follow", () => {
   test("shows the job's output where the job wrote it, and what the runner says in brackets", async () => {

@@ -51,6 +51,10 @@ function stale(now: unknown): StubAnswer {
   return { error: { code: -32_002, message: "Outside the time window", data: { now } } };
 }
 
+function tooSoon(retryAfterMs: unknown): StubAnswer {
+  return { error: { code: -32_029, message: "Too many", data: { limit: "rate", retry_after_ms: retryAfterMs } } };
+}
+
 function lost(applied: "no" | "unknown", mustSignAgain = false): CarrierError {
   return new CarrierError("cut", applied, undefined, mustSignAgain);
 }
@@ -131,13 +135,11 @@ describe("SupervisorClient", () => {
 });
 
 describe("a call that came too soon", () => {
-  const tooSoon = (data?: object): StubAnswer => ({ error: { code: -32_029, message: "Too many", data } });
-
   test("is signed again after the time that the supervisor asks for, when it only reads", async () => {
     const times: number[] = [];
     const dialer = aDialer((request, count) => {
       times.push(Date.now() - NOW_MS);
-      return count < 2 ? tooSoon({ limit: "rate", retry_after_ms: 700 }) : example(request);
+      return count < 2 ? tooSoon(700) : example(request);
     });
     const { value } = await settled(aClient(dialer).call("get_job", { id: ID }));
 
@@ -147,7 +149,7 @@ describe("a call that came too soon", () => {
   });
 
   test.each([[-1], ["1"], [Number.NaN], [undefined]])("is refused where the time is none: %s", async (time) => {
-    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: time }));
+    const dialer = aDialer(() => tooSoon(time));
     const { error } = await settled(aClient(dialer).call("whoami", {}));
 
     expect(error).toMatchObject({ name: "RpcError", code: -32_029 });
@@ -155,7 +157,7 @@ describe("a call that came too soon", () => {
   });
 
   test("is refused when it changes something, and where the time is beyond its deadline", async () => {
-    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 700 }));
+    const dialer = aDialer(() => tooSoon(700));
     const deleted = await settled(aClient(dialer).call("delete_job", { id: ID }));
     const late = await settled(aClient(dialer).call("whoami", {}, { deadlineMs: 2000 }));
 
@@ -164,7 +166,7 @@ describe("a call that came too soon", () => {
   });
 
   test("is not asked in a loop by a supervisor that knows no time", async () => {
-    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 0 }));
+    const dialer = aDialer(() => tooSoon(0));
     await settled(aClient(dialer).call("whoami", {}, { deadlineMs: 1000 }));
 
     expect(dialer.seen.length).toBeLessThanOrEqual(10);
@@ -172,7 +174,7 @@ describe("a call that came too soon", () => {
 
   test("ends with the reason of its signal while it waits", async () => {
     const controller = new AbortController();
-    const dialer = aDialer(() => tooSoon({ limit: "rate", retry_after_ms: 20_000 }));
+    const dialer = aDialer(() => tooSoon(20_000));
     setTimeout(() => controller.abort(new Error("enough")), 500);
     const { error } = await settled(aClient(dialer).call("whoami", {}, { signal: controller.signal }));
 
