@@ -92,11 +92,9 @@ export function processTerminal(script: string): Terminal {
     });
   }
   const hasColours = (process.env["NO_COLOR"] ?? "") === "";
-  // A reader that went away (`| head`) ends the output, not the program.
-  process.stdout.on("error", () => undefined);
+  const output = watchedOutput(stopping);
   return {
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
+    ...output,
     isInteractive: isatty(2),
     colours: { out: isatty(1) && hasColours, err: isatty(2) && hasColours },
     readInput: async () => (process.stdin.isTTY ? undefined : readAll(process.stdin)),
@@ -108,6 +106,36 @@ export function processTerminal(script: string): Terminal {
     },
     env: process.env,
     program: [process.execPath, ...process.execArgv, script],
+  };
+}
+
+/** Of a program that a closed pipe ends by its signal, as a shell tells it: 128 and SIGPIPE. */
+const CLOSED_PIPE = 141;
+
+/**
+ * Both streams. Once standard output can not be written the command has nobody to work for: it is stopped, and says no more.
+ * A reader that went away (`| head`) is no failure, and no success either: nobody saw how it ended.
+ */
+function watchedOutput(stopping: AbortController): Pick<Terminal, "out" | "err"> {
+  let isLost = false;
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (isLost) return;
+    isLost = true;
+    const isClosed = error.code === "EPIPE";
+    if (!isClosed) {
+      process.stderr.write(`error: standard output can not be written (${error.code ?? error.message})\n`);
+    }
+    // The command's own exit code comes before this or after it, and counts in neither case.
+    process.on("exit", () => {
+      process.exitCode = isClosed ? CLOSED_PIPE : 1;
+    });
+    stopping.abort(error);
+  });
+  // What goes on without a log is better than what ends for want of one.
+  process.stderr.on("error", () => undefined);
+  return {
+    out: (text) => void (isLost || process.stdout.write(text)),
+    err: (text) => void (isLost || process.stderr.write(text)),
   };
 }
 
