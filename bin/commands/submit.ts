@@ -65,14 +65,17 @@ export const submit: Command = {
     if (isSignOnly) return signOnly(input, wish);
     return withConnection(input, async (connection) => {
       const created = await sent(wish, connection);
-      const runnerHint = created.runner_online ? "" : `; no live runner takes "${wish.runner}" at the moment`;
-      const says = `${created.state}${created.duplicate ? " (known already)" : ""}${runnerHint}`;
+      const isJson = flags.has("json");
+      const known = created.duplicate ? " (known already)" : "";
+      const note = created.runner_online ? known : `${known}; no live runner takes "${wish.runner}" at the moment`;
+      const says = `${created.state}${note}`;
       if (flags.has("wait") || flags.has("follow")) {
-        terminal.err(`${created.id} ${says}\n`);
+        // People see the state from the wait itself.
+        if (isJson || note !== "") terminal.err(`${created.id} ${says}\n`);
         return waitForEnd(input, connection, created.id);
       }
-      printData(terminal, created, { isJson: flags.has("json"), lines: () => [created.id] });
-      terminal.err(`${says}\n`);
+      printData(terminal, created, { isJson, lines: () => [created.id] });
+      if (note !== "") terminal.err(`${says}\n`);
       return 0;
     });
   },

@@ -45,41 +45,6 @@ describe("the payload of submit", () => {
   });
 });
 
-/** A submitter's key that the supervisor knows; gives its file. */
-async function enrolled(name: string, ...words: readonly string[]): Promise<string> {
-  const file = join(system.directory, `${name}.key`);
-  const key = (await system.run(["keygen", "--out", file])).stdout.trim();
-  const grant = ["--role", "submitter", "--runner", "demo"];
-  await system.run(["keys", "add", "--name", name, "--key", key, ...grant, ...words]);
-  await waitUntil(async () => (await system.run(["whoami", "--key", file])).code === 0);
-  return file;
-}
-
-describe("submit --follow", () => {
-  const SUBMIT = ["submit", "--runner", "demo", "--follow"];
-
-  test("shows a job to its end with a key that may call once a second", async () => {
-    const key = await enrolled("slow", "--rate", "1");
-
-    const { code, stdout, stderr } = await system.run([...SUBMIT, "--key", key, "--payload", "echo slow"]);
-
-    expect({ code, stdout }).toEqual({ code: 0, stdout: "slow\n" });
-    expect(stderr).toContain("receipt good");
-  });
-
-  test("says in one line that its key was revoked meanwhile", async () => {
-    const key = await enrolled("leaver");
-    const payload = "while true; do echo more; sleep 0.1; done";
-    const { terminal, ended } = system.start([...SUBMIT, "--key", key, "--payload", payload]);
-    await terminal.waitFor(/more/u);
-
-    await system.run(["keys", "revoke", "leaver", "--cancel-running"]);
-
-    expect(await ended).toBe(1);
-    expect(terminal.stderr.match(/^error: .*$/gmu)).toEqual([expect.stringContaining("-32001")]);
-  });
-});
-
 describe("a signed job that is not there", () => {
   test.each([
     ["submit", "--signed"],
@@ -166,6 +131,13 @@ describe("the job that submit makes", () => {
     );
   });
 
+  test("is told of by its id alone where nothing else is to say", async () => {
+    const line = await system.run(["submit", "--runner", "demo", "--payload", "true"]);
+
+    expect(line.stdout).toMatch(/^[0-9a-f-]{36}\n$/u);
+    expect(line.stderr).toBe("");
+  });
+
   test("is submitted all the same where its runner is away, which is said", async () => {
     await system.run(["runner", "register", "away"]);
 
@@ -178,6 +150,12 @@ describe("the job that submit makes", () => {
 });
 
 describe("submit --wait", () => {
+  test("shows each state once", async () => {
+    const line = await system.run(["submit", "--runner", "demo", "--wait", "--delay", "1", "--payload", "true"]);
+
+    expect(line.stderr.match(/ pending$/gmu)).toHaveLength(1);
+  });
+
   test("prints the result alone on standard output, and exits 0", async () => {
     const payload = 'echo logged; printf %s "the result" > "$HORUS_RESULT"';
 
@@ -241,6 +219,29 @@ async function enrolled(name: string, ...words: readonly string[]): Promise<stri
 }
 
 describe("submit --follow", () => {
+  const SUBMIT = ["submit", "--runner", "demo", "--follow"];
+
+  test("shows a job to its end with a key that may call once a second", async () => {
+    const key = await enrolled("slow", "--rate", "1");
+
+    const { code, stdout, stderr } = await system.run([...SUBMIT, "--key", key, "--payload", "echo slow"]);
+
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "slow\n" });
+    expect(stderr).toContain("receipt good");
+  });
+
+  test("says in one line that its key was revoked meanwhile", async () => {
+    const key = await enrolled("leaver");
+    const payload = "while true; do echo more; sleep 0.1; done";
+    const { terminal, ended } = system.start([...SUBMIT, "--key", key, "--payload", payload]);
+    await terminal.waitFor(/more/u);
+
+    await system.run(["keys", "revoke", "leaver", "--cancel-running"]);
+
+    expect(await ended).toBe(1);
+    expect(terminal.stderr.match(/^error: .*$/gmu)).toEqual([expect.stringContaining("-32001")]);
+  });
+
   test("shows the job's output where the job wrote it, and what the runner says in brackets", async () => {
     const payload = "echo out; echo err >&2; printf '\\xff\\n'; exit 1";
 
