@@ -39,6 +39,21 @@ describe("calls over a bad link", () => {
     expect(new Set(executed).size).toBe(500);
   });
 
+  test("are all answered by daemons that each message slows down, since many travel in few", async () => {
+    const bench = await benches.create();
+    await bench.listen();
+    const dialer = bench.dial();
+    // A message more in the outbox, 20 ms more for all that follow: one call a message would take half a minute.
+    bench.near.outboxCostMs = 20;
+    bench.far.outboxCostMs = 20;
+
+    const calls = Array.from({ length: 300 }, (_, index) => dialer.call(aCall(String(index), index)));
+
+    expect(await Promise.all(calls)).toHaveLength(300);
+    expect(bench.handler.handled.flatMap((text) => text.match(/"id":/g) ?? [])).toHaveLength(300);
+    expect(bench.near.sent.length).toBeLessThan(30);
+  });
+
   test("wait out a partition, and are executed once however often they were sent", async () => {
     const bench = await benches.create();
     await bench.listen();

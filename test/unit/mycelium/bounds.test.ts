@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { AnswerCache } from "../../../transports/mycelium/answer-cache.ts";
 import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
+import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
 import { Governor } from "../../../transports/mycelium/governor.ts";
 import { Peers } from "../../../transports/mycelium/peers.ts";
 import { type QueuedReply, ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
@@ -15,6 +16,7 @@ beforeEach(() => {
 });
 afterEach(() => {
   vi.useRealTimers();
+  vi.unstubAllGlobals();
 });
 
 const bytes = (size: number): Uint8Array => new Uint8Array(size);
@@ -42,6 +44,13 @@ const reply = (id: string, principal?: string, size = 1): QueuedReply => ({
   bytes: bytes(size),
   ...(principal === undefined ? {} : { principal }),
 });
+
+function aHangingDaemon(): MyceliumDaemon {
+  vi.stubGlobal("fetch", async (_url: string, { signal }: { readonly signal: AbortSignal }) => {
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("aborted"))));
+  });
+  return new MyceliumDaemon();
+}
 
 describe("Governor", () => {
   test("lets a burst go at once and then so many a second", async () => {
@@ -83,6 +92,29 @@ describe("Governor", () => {
 
     expect(order).toEqual([1, 2]);
     await Promise.all(rest);
+  });
+});
+
+describe("a request to a daemon that hangs", () => {
+  const message = { to: { pk: "1d".repeat(32) }, topic: "t", payload: bytes(1) };
+
+  test.each([
+    { what: "that waits for a reply ends 10 s after the reply was due", replyTimeoutSeconds: 30, endsMs: 40_000 },
+    { what: "that waits for no reply ends after 10 s", replyTimeoutSeconds: 0, endsMs: 10_000 },
+  ])("$what", async ({ replyTimeoutSeconds, endsMs }) => {
+    let outcome: unknown;
+    const over = aHangingDaemon()
+      .push({ ...message, replyTimeoutSeconds })
+      .catch((error: unknown) => (outcome = error));
+
+    await vi.advanceTimersByTimeAsync(endsMs - 1);
+    expect(outcome).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    await over;
+
+    expect(outcome).toBeInstanceOf(DaemonError);
+    expect(outcome).toMatchObject({ kind: "lost" });
+    expect(String(outcome)).toContain("did not answer in time");
   });
 });
 
