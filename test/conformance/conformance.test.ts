@@ -91,7 +91,7 @@ describe.skipIf(!isHere(PYTHON_RUNNER))("The kit and the runner in Python", () =
     LIMIT_MS,
   );
 
-  test.concurrent.each(soakOrEvery(6, BREAKAGES))(
+  test.concurrent.each(soakOrEvery(11, BREAKAGES))(
     "finds a runner that $name",
     async (breakage) => {
       const script = await breakRunner(breakage, join(directory, String(BREAKAGES.indexOf(breakage))));
