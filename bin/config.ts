@@ -1,6 +1,8 @@
 /** Settings from the command line: which flags there are, and flags, environment and file as one config. */
 import { type Config, ConfigError, loadConfig } from "../src/config.ts";
+import { errorText } from "../src/errors.ts";
 import { allSettings, type Setting } from "../src/settings.ts";
+import { parseRedisUrl } from "../src/store/redis-url.ts";
 import { type Flags, type Option, UsageError } from "./command.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -43,13 +45,24 @@ function settingFlags(flags: Flags): Readonly<Record<string, string | boolean>> 
 export async function configOf(flags: Flags, terminal: Terminal): Promise<Config> {
   const configFile = flags.text("config");
   try {
-    return await loadConfig({
+    const config = await loadConfig({
       flags: settingFlags(flags),
       env: { ...terminal.env },
       ...(configFile === undefined ? {} : { configFile }),
     });
+    assertRedisUrl(config.redis.url);
+    return config;
   } catch (error) {
     if (error instanceof ConfigError) throw new UsageError(error.message, { cause: error });
     throw error;
+  }
+}
+
+/** Before a command makes or sends anything. */
+function assertRedisUrl(url: string): void {
+  try {
+    parseRedisUrl(url);
+  } catch (error) {
+    throw new ConfigError(`Setting "redis.url": ${errorText(error)}`, { cause: error });
   }
 }

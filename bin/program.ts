@@ -22,19 +22,32 @@ type HelpSections = ReturnType<NonNullable<CAC["globalCommand"]["helpCallback"]>
 
 /** Finds the command. @throws UsageError naming what there is, where none fits */
 export function matchCommand(argv: readonly string[]): Match {
+  const [first = "", ...others] = argv;
+  // As git and npm take it: `supervisor help job logs`.
+  return first === "help" ? findCommand([...others.filter((word) => word !== "--help"), "--help"]) : findCommand(argv);
+}
+
+function findCommand(argv: readonly string[]): Match {
   const [first = ""] = argv;
   const isNoun = COMMANDS.some(({ name }) => name.startsWith(`${first} `));
   const noun = isNoun ? first : "";
   const words = isNoun ? argv.slice(1) : argv;
   const cli = program(noun).option("-h, --help", "").option("-v, --version", "");
   cli.parse(["node", "supervisor", ...words], { run: false });
-  const asks = cli.options["help"] === true ? "help" : "run";
+  const asks = asksOf(cli);
   const name = cli.matchedCommand?.name;
-  if (asks === "help" && isNoun && name === undefined) return { asks, noun, words: [] };
-  const entry = entryOf(noun, name, cli.args[0]);
-  if (name === "") return { asks: cli.options["version"] === true ? "version" : asks, noun, entry, words };
+  const [stray] = cli.args;
+  if (asks === "help" && isNoun && name === undefined && stray === undefined) return { asks, noun, words: [] };
+  const entry = entryOf(noun, name, stray);
+  if (name === "") return { asks, noun, entry, words };
   if (words[0] !== name) throw new UsageError(`The command comes first: supervisor ${entry.name} …`);
-  return { asks, noun, entry, words: words.slice(1) };
+  // Only the program has a version: what a command makes of --version is its own.
+  return { asks: asks === "help" ? "help" : "run", noun, entry, words: words.slice(1) };
+}
+
+function asksOf({ options }: CAC): Match["asks"] {
+  if (options["help"] === true) return "help";
+  return options["version"] === true ? "version" : "run";
 }
 
 /** `stray` is the first word that is no option: cac takes one it does not know for an argument of the program itself. */

@@ -107,7 +107,8 @@ function explain(values: Table): string {
     return `Unknown setting "${path}"${nearest(path)}. mycelium.toml.example lists them all.`;
   const setting = allSettings().find((known) => known.path === path);
   const fix = setting === undefined ? "" : ` ${setting.description}. Default: ${JSON.stringify(setting.default)}.`;
-  return `Setting "${path}" is ${shown(path, value)}: ${error.message}.${fix}`;
+  const expected = error.keyword === "enum" ? `must be ${error.params.allowedValues.join(", ")}` : error.message;
+  return `Setting "${path}" is ${shown(path, value)}: ${expected}.${fix}`;
 }
 
 /** A hint at the setting that was probably meant: the same name in another section, or a slip of the keyboard. */

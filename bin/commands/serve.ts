@@ -89,9 +89,14 @@ interface Run {
 async function runUntilStopped(supervisor: Supervisor, { terminal, config, log, onStarted }: Run): Promise<void> {
   try {
     await supervisor.start();
-    const urls = supervisor.listeners.map((listener) => listener.status().url ?? listener.name);
+    const carriers = supervisor.listeners.map((listener) => listener.status());
+    const urls = carriers.map(({ url }) => url).filter((url) => url !== undefined);
+    // A daemon that is not there yet is waited for: where peers reach this node is not known before.
+    const waiting = carriers.filter(({ url }) => url === undefined).map(({ name }) => name);
+    const { identity } = supervisor;
+    const redis = redactUrl(config.redis.url);
     log.info(
-      { event: "started", identity: supervisor.identity, urls, redis: redactUrl(config.redis.url) },
+      { event: "started", identity, urls, redis, waiting: waiting.length === 0 ? undefined : waiting },
       "supervisor is up",
     );
     await onStarted(urls[0]);

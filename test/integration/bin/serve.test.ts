@@ -117,6 +117,21 @@ describe("what a supervisor writes", () => {
     await expect(line.ended).resolves.toBe(0);
   });
 
+  test("names only addresses where it can be reached, and what it still waits for", async () => {
+    const api = `http://127.0.0.1:${await freePort()}/api/v1`;
+    const line = startLine(["--port", "0", "--mycelium", "--mycelium-api", api], { env });
+    await untilWritten(line, /"event":"started".*\n/u);
+
+    line.terminal.interrupt();
+    await line.ended;
+
+    const [started = ""] = /^.*"event":"started".*$/mu.exec(line.terminal.stderr) ?? [];
+    expect(JSON.parse(started)).toMatchObject({
+      urls: [expect.stringMatching(/^http:/u), expect.stringMatching(/^ws:/u)],
+      waiting: ["mycelium"],
+    });
+  });
+
   test("warns of a password in the flags, and never shows it", async () => {
     const url = `redis://:hunter2@127.0.0.1:${await freePort()}`;
 

@@ -55,6 +55,18 @@ describe("help of the program", () => {
     expect(stdout).toContain(programVersion());
   });
 
+  test.each([
+    { asked: ["help"], same: ["--help"] },
+    { asked: ["help", "job"], same: ["job", "--help"] },
+    { asked: ["help", "job", "logs"], same: ["job", "logs", "--help"] },
+    { asked: ["help", "submit", "--help"], same: ["submit", "--help"] },
+  ])("is also what 'supervisor $asked' shows", async ({ asked, same }) => {
+    const help = await runLine(asked);
+
+    expect(help).toEqual(await runLine(same));
+    expect(help).toMatchObject({ code: 0, stderr: "" });
+  });
+
   test("has no line that ends in blanks", async () => {
     const { stdout } = await runLine(["--help"]);
 

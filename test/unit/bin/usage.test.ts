@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -65,7 +65,17 @@ describe("a wrong command line", () => {
     ],
     ["a port that is no number", ["--port", "http"], '--port: "http" is not a whole number'],
     ["a port beyond all ports", ["--port", "65536"], 'Setting "http.port" is 65536: must be <= 65535'],
-    ["a level that is none", ["--log-level", "loud"], 'Setting "log.level" is loud'],
+    [
+      "a level that is none",
+      ["--log-level", "loud"],
+      'Setting "log.level" is loud: must be debug, info, warn, error, silent',
+    ],
+    [
+      "a Redis URL that is none",
+      ["--redis-url", "http://x"],
+      'Setting "redis.url": The Redis URL is not one of: redis://',
+    ],
+    ["help of an unknown command", ["help", "job", "frob"], '"job frob" is no command. There are: job get,'],
     ["nothing to serve over", ["--no-http"], "Neither HTTP nor Mycelium is enabled"],
   ])("with %s exits 2 and names value and fix", async (_case, argv, says) => {
     const { code, stdout, stderr } = await usage(argv);
@@ -73,6 +83,17 @@ describe("a wrong command line", () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(says);
     expect(stderr).toMatch(/^error: .*\n$/u);
+  });
+
+  test("makes no file, and tells no password", async () => {
+    const directory = await aDirectory();
+    const env = { SUPERVISOR_DATA_DIR: directory, SUPERVISOR_REDIS_URL: "redis:/user:hunter2@host" };
+
+    const { code, stderr } = await runLine([], { env });
+
+    expect(code).toBe(2);
+    expect(stderr).not.toContain("hunter2");
+    expect(await readdir(directory)).toEqual([]);
   });
 
   test.each<[string, string, string]>([
