@@ -9,6 +9,11 @@ import { readTrustedText } from "./trusted-file.ts";
 
 /** A change is read this long after its last sign, in ms: editors write in several steps. */
 const SETTLE_MS = 100;
+/**
+ * A text that lacks a key must stand so long, in ms, before it counts: what is written in place can be read half-way, and
+ * rights that end with a key's removal never come back (spec: signing, "Keyring").
+ */
+const REMOVAL_SETTLE_MS = 1000;
 
 /**
  * Reads a keyring.
@@ -35,8 +40,8 @@ export interface KeyringWatch {
 }
 
 /**
- * Follows a keyring file. A good file replaces the keyring's keys at once; a bad one leaves the last good keys in force
- * and sets `problem`. The directory is watched, since editors and `mv` put a new file in the place of the old one.
+ * Follows a keyring file. A good file replaces the keyring's keys at once, or a second later where it lacks one of them
+ * and nobody asked for a reload; a bad one leaves the last good keys in force and sets `problem`. The directory is watched, since editors and `mv` put a new file in the place of the old one.
  */
 export function watchKeyring(options: KeyringWatchOptions): KeyringWatch {
   return new Watch(options);
@@ -47,6 +52,8 @@ class Watch implements KeyringWatch {
   readonly #watcher: FSWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
   #loaded: string | undefined;
+  /** A text that lacks a key, and since when it stands. */
+  #lacking: { readonly text: string; readonly sinceMs: number } | undefined;
   #problem: string | undefined;
   #isStopped = false;
   /** Reloads run one after the other: the last state of the file wins. */
@@ -56,7 +63,7 @@ class Watch implements KeyringWatch {
     this.#options = options;
     this.#watcher = this.#watchDirectory();
     // What changed between the first load and the watch would else be missed until the next change.
-    void this.reload();
+    void this.#enqueue(false);
   }
 
   get problem(): string | undefined {
@@ -64,8 +71,7 @@ class Watch implements KeyringWatch {
   }
 
   reload(): Promise<void> {
-    this.#queue = this.#queue.then(async () => this.#readAgain());
-    return this.#queue;
+    return this.#enqueue(true);
   }
 
   stop(): void {
@@ -93,19 +99,28 @@ class Watch implements KeyringWatch {
     }
   }
 
-  #settle(): void {
+  #settle(ms = SETTLE_MS): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.reload(), SETTLE_MS);
+    this.#timer = setTimeout(() => void this.#enqueue(false), ms);
     this.#timer.unref();
   }
 
-  async #readAgain(): Promise<void> {
+  #enqueue(isAsked: boolean): Promise<void> {
+    this.#queue = this.#queue.then(async () => this.#readAgain(isAsked));
+    return this.#queue;
+  }
+
+  /** `isAsked`: somebody says that the file is as it shall be. */
+  async #readAgain(isAsked: boolean): Promise<void> {
     const { path, keyring, log } = this.#options;
     try {
       const text = await readKeyringText(path);
       if (this.#isStopped) return;
       if (text !== this.#loaded) {
-        const { keys, requirements } = parseOrThrow(path, text, new Set(keyring.all().map(({ key }) => key)));
+        const enrolled = new Set(keyring.all().map(({ key }) => key));
+        const { keys, requirements } = parseOrThrow(path, text, enrolled);
+        const waitMs = isAsked || !lacksOne(keys, enrolled) ? 0 : this.#waitMs(text);
+        if (waitMs > 0) return this.#settle(waitMs);
         this.#loaded = text;
         const revoked = keyring.replace(keys, requirements);
         log.info({ event: "keyring_loaded", path, keys: keys.length, revoked }, "keys.toml loaded");
@@ -114,6 +129,13 @@ class Watch implements KeyringWatch {
     } catch (error) {
       this.#setProblem(errorText(error));
     }
+  }
+
+  /** How long a text that lacks a key must still stand, in ms. */
+  #waitMs(text: string): number {
+    const nowMs = performance.now();
+    if (this.#lacking?.text !== text) this.#lacking = { text, sinceMs: nowMs };
+    return Math.max(0, this.#lacking.sinceMs + REMOVAL_SETTLE_MS - nowMs);
   }
 
   #setProblem(problem: string | undefined): void {
@@ -125,6 +147,11 @@ class Watch implements KeyringWatch {
     }
     onProblem?.(problem);
   }
+}
+
+function lacksOne(keys: KeyringContents["keys"], enrolled: ReadonlySet<string>): boolean {
+  const present = new Set(keys.map(({ key }) => key));
+  return [...enrolled].some((key) => !present.has(key));
 }
 
 function parseOrThrow(path: string, text: string, checked?: ReadonlySet<string>): KeyringContents {

@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
@@ -10,7 +11,7 @@ import type { Log } from "../../../src/log.ts";
 import { VECTORS } from "../../support/signing.ts";
 import { waitUntil } from "../../support/wait.ts";
 
-const { caller, approver } = VECTORS.keys;
+const { caller, approver, runner: other } = VECTORS.keys;
 
 function textOf(...keys: readonly string[]): string {
   const tables = keys.map((key, index) => `[[key]]\nname = "k${index}"\nprincipal = "p"\nkey = "${key}"\nroles = []\n`);
@@ -112,6 +113,19 @@ describe("watchKeyring", () => {
     }
 
     expect(keyring.find(caller)).toBeUndefined();
+  });
+
+  test("ends nobody's rights by a file that is read while it is written in place", async () => {
+    const { keyring } = await aWatch();
+    const heard: string[] = [];
+    keyring.onRevoked((key) => heard.push(key));
+    await writeFile(path, textOf(caller));
+    await sleep(300);
+    await writeFile(path, textOf(caller, approver, other));
+    await waitUntil(() => keyring.find(other) !== undefined);
+
+    expect(heard).toEqual([]);
+    expect(keyring.find(approver)).toBeDefined();
   });
 
   test("keeps the last good keys while the file is bad, says so once, and says when it is over", async () => {
