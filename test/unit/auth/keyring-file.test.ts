@@ -11,7 +11,7 @@ import type { Log } from "../../../src/log.ts";
 import { VECTORS } from "../../support/signing.ts";
 import { waitUntil } from "../../support/wait.ts";
 
-const { caller, approver, runner: other } = VECTORS.keys;
+const { caller, approver, runner: third } = VECTORS.keys;
 
 function textOf(...keys: readonly string[]): string {
   const tables = keys.map((key, index) => `[[key]]\nname = "k${index}"\nprincipal = "p"\nkey = "${key}"\nroles = []\n`);
@@ -121,8 +121,8 @@ describe("watchKeyring", () => {
     keyring.onRevoked((key) => heard.push(key));
     await writeFile(path, textOf(caller));
     await sleep(300);
-    await writeFile(path, textOf(caller, approver, other));
-    await waitUntil(() => keyring.find(other) !== undefined);
+    await writeFile(path, textOf(caller, approver, third));
+    await waitUntil(() => keyring.find(third) !== undefined);
 
     expect(heard).toEqual([]);
     expect(keyring.find(approver)).toBeDefined();
