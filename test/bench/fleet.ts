@@ -2,23 +2,17 @@
  * Two supervisors and four runners on one Redis, all of them the built program, and every job a process of its own: what is
  * asked is who gets how much and whether anything gets lost, and an executor inside the runner would leave half of it out.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { readSeed } from "../../src/auth/key-file.ts";
-import { createNativeSigner } from "../../src/auth/native-verifier.ts";
-import { dataPaths } from "../../src/data-directory.ts";
 import { assemble, type OnEnd } from "../support/assemble.ts";
 import type { Bound } from "./bound.ts";
 import { Caller } from "./caller.ts";
 import { idleness, type Served } from "./idleness.ts";
 import { Program } from "./part.ts";
 import { Progress } from "./progress.ts";
-import { RedisServer } from "./redis-server.ts";
+import type { RedisServer } from "./redis-server.ts";
 import type { Figures } from "./report.ts";
-import type { JobsFor } from "./signed-jobs.ts";
+import { Site } from "./site.ts";
 import type { BenchOptions } from "./system.ts";
 
 const JOBS = 20_000;
@@ -63,50 +57,30 @@ interface Fleet {
 }
 
 async function startFleet(onEnd: OnEnd): Promise<Fleet> {
-  const directory = await mkdtemp(join(tmpdir(), "horus-bench-fleet-"));
-  onEnd(async () => rm(directory, { recursive: true, force: true }));
-  const redis = await RedisServer.start();
-  onEnd(async () => redis[Symbol.asyncDispose]());
-  const env = {
-    SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
-    SUPERVISOR_DATA_DIR: directory,
-    SUPERVISOR_RPC_ADDRESS_CALLS_PER_SECOND: "1000000",
-    SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
-    // A connection has to wait for its turn, on a busy machine for long.
-    SUPERVISOR_HTTP_KEEP_ALIVE_MS: "600000",
-  };
-  const start = async (
-    args: readonly string[],
-    ready: RegExp,
-    url = "",
-  ): Promise<{ program: Program; said: string }> => {
-    const { program, match } = await Program.start(args, ready, { env: { ...env, SUPERVISOR_URL: url } });
-    onEnd(async () => program[Symbol.asyncDispose]());
-    return { program, said: match[1] ?? "" };
-  };
-  // The first one makes the identity that the other takes over.
+  const site = await Site.start(onEnd);
   const ports: number[] = [];
-  for (let number = 0; number < 2; number += 1) {
-    ports.push(Number((await start(["--port", "0"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u)).said));
-  }
-  const words = ["--group", GROUP, "--slots", String(SLOTS), "--exec", "true"];
+  for (let number = 0; number < 2; number += 1) ports.push((await site.startSupervisor()).port);
   const runners = await Promise.all(
-    RUNNERS.map(async (name, index) => {
-      const url = `http://127.0.0.1:${ports[index % ports.length]}`;
-      return (await start(["runner", "start", name, ...words], /runner_started/u, url)).program;
-    }),
+    RUNNERS.map(async (name, index) => startRunner(onEnd, site, { name, port: ports[index % ports.length] ?? 0 })),
   );
-  const paths = dataPaths(directory);
-  const jobs: JobsFor = {
-    supervisor: createNativeSigner(await readSeed(paths.identity)).publicKey,
-    seed: await readSeed(paths.owner),
-    runner: GROUP,
-  };
+  const jobs = await site.jobsFor(GROUP);
   const callers = ports.map((port) => Array.from({ length: CALLERS }, () => new Caller(port, jobs)));
   onEnd(async () => {
     for (const caller of callers.flat()) caller.close();
   });
-  return { redis, runners, callers };
+  return { redis: site.redis, runners, callers };
+}
+
+async function startRunner(
+  onEnd: OnEnd,
+  site: Site,
+  { name, port }: { readonly name: string; readonly port: number },
+): Promise<Program> {
+  const words = ["runner", "start", name, "--group", GROUP, "--slots", String(SLOTS), "--exec", "true"];
+  const env = { ...site.env, SUPERVISOR_URL: `http://127.0.0.1:${port}` };
+  const { program } = await Program.start(words, /runner_started/u, { env });
+  onEnd(async () => program[Symbol.asyncDispose]());
+  return program;
 }
 
 /** By job, how often it was answered as new. */

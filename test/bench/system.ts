@@ -1,18 +1,12 @@
 /** What the benches of the whole way share: a Redis, the supervisor as a process, a registered runner, a load generator. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-
 import { Check } from "typebox/schema";
 
-import { readSeed } from "../../src/auth/key-file.ts";
-import { createNativeSigner } from "../../src/auth/native-verifier.ts";
-import { dataPaths } from "../../src/data-directory.ts";
 import { assemble, type OnEnd } from "../support/assemble.ts";
 import { type Load, LoadDone } from "./load.ts";
 import { Part, Program } from "./part.ts";
-import { RedisServer } from "./redis-server.ts";
+import type { RedisServer } from "./redis-server.ts";
 import type { JobsFor } from "./signed-jobs.ts";
+import { type Environment, Site } from "./site.ts";
 
 /** The runner's name in every bench. */
 export const RUNNER = "bench";
@@ -39,11 +33,8 @@ export interface System extends AsyncDisposable {
   readonly jobs: JobsFor;
   readonly dataDirectory: string;
   /** For the supervisor's command line. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Environment;
 }
-
-/** Variables of the supervisor beside those of every bench. */
-type Environment = Readonly<Record<string, string>>;
 
 /** Starts all of it; `await using` stops it in reverse. */
 export async function startSystem({ profile }: Pick<BenchOptions, "profile">, more: Environment = {}): Promise<System> {
@@ -54,44 +45,14 @@ async function startParts(
   onEnd: OnEnd,
   { profile, more }: { readonly profile: string | undefined; readonly more: Environment },
 ): Promise<Omit<System, keyof AsyncDisposable>> {
-  const directory = await mkdtemp(join(tmpdir(), "horus-bench-data-"));
-  onEnd(async () => rm(directory, { recursive: true, force: true }));
-  const redis = await RedisServer.start();
-  onEnd(async () => redis[Symbol.asyncDispose]());
-  const env = {
-    SUPERVISOR_REDIS_URL: `unix://${redis.socket}`,
-    SUPERVISOR_DATA_DIR: directory,
-    // All calls come from one address: its limit is not what is measured.
-    SUPERVISOR_RPC_ADDRESS_CALLS_PER_SECOND: "1000000",
-    SUPERVISOR_RPC_ADDRESS_BURST: "1000000",
-    // A connection has to wait for its turn, on a busy machine for long.
-    SUPERVISOR_HTTP_KEEP_ALIVE_MS: "600000",
-    ...more,
-  };
-  const { program, match } = await Program.start(["--port", "0"], /"http:\/\/127\.0\.0\.1:(\d+)\/?"/u, {
-    env,
-    profile,
-  });
-  onEnd(async () => program[Symbol.asyncDispose]());
-  const port = Number(match[1]);
-  const url = `http://127.0.0.1:${port}`;
-  await Program.run(["runner", "register", RUNNER, "--slots", String(RUNNER_SLOTS), "--to", url], { env });
+  const site = await Site.start(onEnd, more);
+  const supervisor = await site.startSupervisor({ profile });
+  const env = { ...site.env, SUPERVISOR_URL: `http://127.0.0.1:${supervisor.port}` };
+  await Program.run(["runner", "register", RUNNER, "--slots", String(RUNNER_SLOTS)], { env });
   const load = await Part.start("load", {});
   onEnd(async () => load[Symbol.asyncDispose]());
-  const paths = dataPaths(directory);
-  const jobs = {
-    supervisor: createNativeSigner(await readSeed(paths.identity)).publicKey,
-    seed: await readSeed(paths.owner),
-    runner: RUNNER,
-  };
-  return {
-    redis,
-    supervisor: { pid: program.pid, port },
-    load,
-    jobs,
-    dataDirectory: directory,
-    env: { ...env, SUPERVISOR_URL: url },
-  };
+  const { redis, dataDirectory } = site;
+  return { redis, supervisor, load, jobs: await site.jobsFor(RUNNER), dataDirectory, env };
 }
 
 /** Has the load generator send; resolves when all of it was answered well. */
