@@ -192,15 +192,16 @@ export class Attempt {
 
   /** What is not released within a lease is noticed as lost: nothing hangs on this but time and a count. */
   async #release(): Promise<boolean> {
-    const { source, random } = this.#parts;
+    const { source, random, monotonic } = this.#parts;
     const backoff = new Backoff(random);
-    const deadline = AbortSignal.any([this.#abandoned.signal, this.#hold.lost, AbortSignal.timeout(source.leaseMs)]);
-    while (!deadline.aborted) {
+    const untilMs = monotonic() + source.leaseMs;
+    const isOver = AbortSignal.any([this.#abandoned.signal, this.#hold.lost]);
+    while (!isOver.aborted && monotonic() < untilMs) {
       try {
         return (await source.release(this.#claimed.lease)) === "released";
       } catch (error) {
         this.#log.debug({ event: "release_failed", jobId: this.id, error: errorText(error) }, "not given back yet");
-        await pause(backoff.next(), deadline);
+        await pause(backoff.next(), isOver);
       }
     }
     return false;
