@@ -13,7 +13,8 @@ import { type Flags, type Option, UsageError } from "./command.ts";
 import { CONFIG_OPTION, configOf } from "./config.ts";
 import { askDaemon } from "./daemon.ts";
 import { impatientDialer } from "./impatient-dialer.ts";
-import type { Terminal } from "./terminal.ts";
+import { Silence } from "./silence.ts";
+import { styled, type Terminal } from "./terminal.ts";
 
 const DEFAULT_PORT = 8080;
 
@@ -119,12 +120,14 @@ export async function connected<Value>(
 ): Promise<Value> {
   const paths = dataPaths(target.dataDirectory);
   const carrier = await carrierOf(target);
-  const dialer = impatientDialer(carrier, terminal.stop);
+  const silence = new Silence(target.url, (text) => terminal.err(`${styled(terminal, "dim", text)}\n`));
+  const dialer = impatientDialer(carrier, terminal.stop, silence);
   try {
     const parts = await signingPartsOf(target, paths);
     const { signer, supervisor } = parts;
     return await use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
   } finally {
+    silence.end();
     await carrier.close();
   }
 }

@@ -1,6 +1,7 @@
 /** A dialer for people at a terminal: that nobody is there is said at once, and Ctrl-C ends a call that would be repeated. */
 import { CarrierError } from "../src/errors.ts";
 import type { Dialer, OutgoingCall } from "../src/rpc/transport.ts";
+import type { Silence } from "./silence.ts";
 
 /** No supervisor is at the address, at the first call already. The message says how to start or find one. */
 export class NotRunningError extends Error {
@@ -19,18 +20,21 @@ const CUTS = 3;
  * Passes calls on. The client repeats what gets lost on the way, which is right once the supervisor has answered; before
  * that a refused connection is a wrong address or a supervisor that was not started, and repeating keeps a person waiting.
  */
-export function impatientDialer(carrier: Dialer, stop: AbortSignal): Dialer {
+export function impatientDialer(carrier: Dialer, stop: AbortSignal, silence?: Silence): Dialer {
   let hasAnswered = false;
   let cuts = 0;
   const call = async (outgoing: OutgoingCall): Promise<string> => {
     const signal = outgoing.signal === undefined ? stop : AbortSignal.any([stop, outgoing.signal]);
+    silence?.waits(outgoing.waitMs);
     try {
       const answer = await carrier.call({ ...outgoing, signal });
+      silence?.answered();
       hasAnswered = true;
       return answer;
     } catch (error) {
       // Whoever gave the call a signal of its own knows what its end means.
       if (stop.aborted && outgoing.signal === undefined) throw interrupted(error);
+      if (error instanceof CarrierError) silence?.failed();
       if (!hasAnswered) {
         cuts += isCut(error) ? 1 : 0;
         throw notRunning(carrier.url, error, cuts) ?? error;

@@ -1,5 +1,5 @@
 /** Waiting for a job's end at a terminal: states and log lines as they come, then the result and what its receipt is worth. */
-import { ERRORS, followLogs, followStates, RpcError, verifyReceipt } from "../src/client/index.ts";
+import { CarrierError, ERRORS, followLogs, followStates, RpcError, verifyReceipt } from "../src/client/index.ts";
 import { isTerminal } from "../src/jobs/job.ts";
 import type { JobSummary, JobView } from "../src/rpc/schema.ts";
 import type { CommandInput } from "./command.ts";
@@ -23,7 +23,11 @@ interface Waited {
 export async function waitForEnd(input: CommandInput, connection: CommandConnection, id: string): Promise<number> {
   const { terminal } = input;
   const waited = { id, printer: new LogPrinter(terminal, false), shown: 0 };
-  const code = await watch(input, connection, waited);
+  const code = await watch(input, connection, waited).catch((error: unknown) => {
+    // Nobody answers any more: what becomes of the job has nothing to do with it.
+    if (error instanceof CarrierError) terminal.err(`${goesOn(id)}\n`);
+    throw error;
+  });
   if (code !== undefined) return code;
   if (await wantsCancel(terminal)) {
     // The first connection ended with the interrupt; at the next the process ends.
@@ -42,18 +46,22 @@ export async function waitForEnd(input: CommandInput, connection: CommandConnect
 async function watch(input: CommandInput, connection: CommandConnection, waited: Waited): Promise<number | undefined> {
   const { flags, terminal } = input;
   const isJson = flags.has("json");
+  const isFollowing = flags.has("follow") && !isJson;
   const states: JobSummary[] = [];
+  const show = (job: JobSummary): void => terminal.err(`${colouredJobLine(terminal, job)}\n`);
   await sideBySide(terminal.stop, [
     async (signal) => {
       for await (const job of followStates(connection.client, waited.id, { signal })) {
         states.push(job);
-        if (!isJson) terminal.err(`${colouredJobLine(terminal, job)}\n`);
+        // The end is shown behind the log, which may be told a moment later.
+        if (!isJson && !(isFollowing && isTerminal(job.state))) show(job);
       }
     },
-    ...(flags.has("follow") && !isJson ? [printLogs(connection, waited)] : []),
+    ...(isFollowing ? [printLogs(connection, waited)] : []),
   ]);
   const last = states.at(-1);
   if (last === undefined || !isTerminal(last.state)) return undefined;
+  if (isFollowing) show(last);
   const view = await connection.client.call("get_job", { id: waited.id });
   const { supervisor, paths } = connection;
   printEnd(view, { terminal, isJson, supervisor, runnerKeys: await pinnedRunnerKeys(paths) });

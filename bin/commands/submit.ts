@@ -46,7 +46,10 @@ export const submit: Command = {
       flag: "--wait",
       description: "Wait for the end; exit code 1 when it did not complete. Ctrl-C offers to cancel the job",
     },
-    { flag: "--follow", description: "Print states and log lines as they come (waits as well)" },
+    {
+      flag: "--follow",
+      description: "Print states and log lines as they come (waits as well); with --json the end alone",
+    },
     ...CONNECTION_OPTIONS,
   ],
   examples: [
