@@ -25,15 +25,20 @@ const HINTS: Readonly<Record<ErrorName, string>> = {
   tooMany:
     "Try again later (retry_after_ms says when, where it is known), or raise the limit that is named: rate is the key's in " +
     "keys.toml, the others are the supervisor's settings.",
-  unavailable:
-    "The supervisor runs, but its Redis does not serve it: see supervisor doctor and the log there. The same command again " +
-    "is safe for everything but a new job: for that, look first whether it arrived (supervisor job list).",
+  unavailable: "The supervisor runs, but its Redis does not serve it: see supervisor doctor and the log there.",
 };
 
 type Hints = Readonly<Partial<Record<ErrorName, string>>>;
 
 /** By the first word of the command: what it hears for other reasons than most, or what most are sent to. */
 const HINTS_OF: ReadonlyMap<string, Hints> = new Map<string, Hints>([
+  [
+    "job",
+    {
+      wrongState:
+        "Look how it stands now: supervisor job get ID. One that runs is cancelled first: supervisor job cancel ID.",
+    },
+  ],
   [
     "runner",
     {
@@ -52,10 +57,19 @@ const HINTS_OF: ReadonlyMap<string, Hints> = new Map<string, Hints>([
 ]);
 
 /** What to do about a refusal that a command got; undefined for a code of another server. */
-export function hintOf(refused: number, command = ""): string | undefined {
+export function hintOf({ code, data }: Pick<RpcError, "code" | "data">, command = ""): string | undefined {
   const hints = new Map(Object.entries({ ...HINTS, ...HINTS_OF.get(command) }));
-  const found = Object.entries(ERRORS).find(([, { code }]) => code === refused);
-  return found === undefined ? undefined : hints.get(found[0]);
+  const found = Object.entries(ERRORS).find(([, error]) => error.code === code);
+  const hint = found === undefined ? undefined : hints.get(found[0]);
+  return code === ERRORS.unavailable.code ? `${hint} ${againAfter(data)}` : hint;
+}
+
+/** Whether the same command may be given again after an outage that may have come before it or after. */
+function againAfter(data: unknown): string {
+  const { applied }: { readonly applied?: unknown } = typeof data === "object" ? { ...data } : {};
+  return applied === "no"
+    ? "Nothing was done: give the same command again."
+    : "The same command again is safe for everything but a new job: for that, look first whether it arrived (supervisor job list).";
 }
 
 function lowerFirst(text: string): string {
@@ -63,7 +77,8 @@ function lowerFirst(text: string): string {
 }
 
 /** A refusal as one line, with what to do about it; a code of another server stands without. */
-export function refusalText({ code, message, data }: RpcError, hint = hintOf(code)): string {
+export function refusalText(error: RpcError, hint = hintOf(error)): string {
+  const { code, message, data } = error;
   const details = data === undefined ? "" : ` ${JSON.stringify(data)}`;
   return `the supervisor answered ${code}: ${message}${details}${hint === undefined ? "" : `. ${hint}`}`;
 }

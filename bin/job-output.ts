@@ -9,7 +9,9 @@ export function jobLine(job: JobSummary): string {
   const state = job.cancelling ? `${job.state} (cancelling)` : job.state;
   const attempt = job.attempt > 1 ? ` attempt ${job.attempt}` : "";
   const runner = job.runner === undefined ? "" : ` on ${job.runner}`;
-  const code = job.code === undefined ? "" : ` exit code ${job.code}`;
+  // -1: no process ran to its end; and one that ended well did not make the job fail.
+  const isTold = job.code !== undefined && job.code >= 0 && !(job.code === 0 && job.state === "failed");
+  const code = isTold ? ` exit code ${job.code}` : "";
   // A job that failed by its exit code has nothing else for a reason.
   const reason = job.reason === undefined || code === ` ${job.reason}` ? "" : `: ${job.reason}`;
   return `${job.id} ${state}${attempt}${runner}${code}${reason}`;

@@ -16,7 +16,7 @@ function isDebug(argv: readonly string[], { env }: Terminal): boolean {
 }
 
 function describe(error: unknown, command: string | undefined): string {
-  if (error instanceof RpcError) return refusalText(error, hintOf(error.code, command));
+  if (error instanceof RpcError) return refusalText(error, hintOf(error, command));
   if (error instanceof AggregateError) return [error.message, ...error.errors.map(messageOf)].join(": ");
   return messageOf(error);
 }

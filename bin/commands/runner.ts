@@ -45,7 +45,11 @@ export const REGISTRATION_OPTIONS: readonly Option[] = [
 
 /** The name on the command line. @throws UsageError for what the supervisor would not take: a key file is made for it first */
 export function runnerNameOf({ positionals }: CommandInput): string {
-  const name = positionals[0] ?? "";
+  return checkedRunnerName(positionals[0] ?? "");
+}
+
+/** @throws UsageError for what is no name of a runner or group */
+export function checkedRunnerName(name: string): string {
   if (/^[a-z0-9][a-z0-9._-]{0,63}$/u.test(name)) return name;
   throw new UsageError(`"${name}" is no runner's name: up to 64 of a-z, 0-9, ".", "_", "-", a letter or digit first.`);
 }

@@ -17,7 +17,8 @@ import { explainJobRefusal } from "../hints.ts";
 import { waitForEnd } from "../job-end.ts";
 import { checkedId } from "../job-output.ts";
 import { readSignedJob, signedJobText, writeSignedJob } from "../signed-job.ts";
-import { decode, printData } from "../terminal.ts";
+import { decode, printData, styled } from "../terminal.ts";
+import { checkedRunnerName } from "./runner.ts";
 
 const DAY_SECONDS = 86_400;
 
@@ -151,6 +152,7 @@ async function payloadOf({ positionals, flags, terminal }: CommandInput): Promis
   if (text !== undefined) return text;
   try {
     const input = file === undefined ? await terminal.readInput() : decode(await readFile(file));
+    if (input === "") terminal.err(`${styled(terminal, "yellow", "warning:")} the payload is empty.\n`);
     if (input !== undefined) return input;
   } catch (error) {
     if (file !== undefined && isMissing(error)) {
@@ -176,6 +178,7 @@ function membersOf(flags: Flags): Members {
   if (runner === undefined) {
     throw new UsageError("--runner is missing: the runner or group that should execute the job.");
   }
+  checkedRunnerName(runner);
   const id = flags.text("id");
   const optional = {
     executor: flags.text("executor"),

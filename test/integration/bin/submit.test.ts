@@ -58,6 +58,13 @@ describe("a signed job that is not there", () => {
 });
 
 describe("the job that submit makes", () => {
+  test("may be empty, which is said: a pipeline may have broken", async () => {
+    const { code, stderr } = await system.run(["submit", "--runner", "demo"], { input: "" });
+
+    expect(code).toBe(0);
+    expect(stderr).toContain("warning: the payload is empty.");
+  });
+
   test("says what the flags say, numbers as they were meant", async () => {
     const words = ["--env", "BRANCH=a=b", "--env", "EMPTY=", "--timeout", "007", "--priority", "9", "--context", "x"];
     const more = ["--max-attempts", "2", "--on-loss", "fail", "--executor", "bash", "--expires-in", "60"];

@@ -43,7 +43,9 @@ describe("the hint of a refusal", () => {
     expect(Object.keys(SAYS).toSorted()).toEqual(Object.keys(ERRORS).toSorted());
     const names = new Set(COMMANDS.map(({ name }) => name));
     const commands = ["", "job", "runner", "whoami"];
-    const texts = Object.values(ERRORS).flatMap(({ code }) => commands.map((command) => `${hintOf(code, command)}`));
+    const texts = Object.values(ERRORS).flatMap(({ code }) =>
+      commands.map((command) => `${hintOf(refusal(code), command)}`),
+    );
     const named = texts
       .join(" ")
       .matchAll(/supervisor ((?:job|runner|whoami|doctor|submit|cosign|keys)(?: [a-z]+)?)/gu);
@@ -54,17 +56,28 @@ describe("the hint of a refusal", () => {
   });
 
   test("of a runner that is not found leads to runners, of a job to jobs", () => {
-    const { code } = ERRORS.notFound;
+    const missing = refusal(ERRORS.notFound.code);
 
-    expect(hintOf(code, "runner")).toBe("Runners that this key may see: supervisor runner list.");
-    expect(hintOf(code, "job")).toBe("Jobs that this key may see: supervisor job list.");
+    expect(hintOf(missing, "runner")).toBe("Runners that this key may see: supervisor runner list.");
+    expect(hintOf(missing, "job")).toBe("Jobs that this key may see: supervisor job list.");
   });
 
   test("of a forbidden whoami does not lead to whoami", () => {
-    const hint = hintOf(ERRORS.forbidden.code, "whoami");
+    const hint = hintOf(refusal(ERRORS.forbidden.code), "whoami");
 
     expect(hint).toMatch(/enrolled.*no role.*keys\.toml/u);
     expect(hint).not.toContain("supervisor whoami");
+  });
+
+  test("of a supervisor whose Redis is away says whether the same command again is safe", () => {
+    const { code } = ERRORS.unavailable;
+
+    expect(hintOf(refusal(code, { applied: "no" }))).toMatch(/Nothing was done: give the same command again\.$/u);
+    expect(hintOf(refusal(code, { applied: "unknown" }))).toMatch(/look first whether it arrived/u);
+  });
+
+  test("of a job in the wrong state names the cancel that comes first", () => {
+    expect(hintOf(refusal(ERRORS.wrongState.code), "job")).toContain("cancelled first: supervisor job cancel ID.");
   });
 
   test("is left out for a code of another supervisor", () => {

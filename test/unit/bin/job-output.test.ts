@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { LogPrinter } from "../../../bin/job-output.ts";
+import { jobLine, LogPrinter } from "../../../bin/job-output.ts";
+import { JOB_ID, JOB_SUMMARY } from "../../../src/rpc/examples.ts";
 import { RecordingTerminal } from "../../support/terminal.ts";
 
 const LINE = "\u{1b}[31mred\u{1b}[0m\tand \u{1b}]0;title\u{7} \u{1b}[2J\u{9b}1A\r";
@@ -25,5 +26,17 @@ describe("LogPrinter", () => {
     const { stdout, stderr } = printed(false);
 
     expect([stdout, stderr]).toEqual([`${LINE}\n`, `${LINE}\n`]);
+  });
+});
+
+describe("the line of a job", () => {
+  test.each([
+    [{ state: "completed", code: 0 }, "completed on build-1 exit code 0"],
+    [{ state: "failed", code: 3, reason: "exit code 3" }, "failed on build-1 exit code 3"],
+    [{ state: "failed", code: -1, reason: "unknown executor x" }, "failed on build-1: unknown executor x"],
+    [{ state: "failed", code: 0, reason: "result too large" }, "failed on build-1: result too large"],
+    [{ state: "timeout", code: 143 }, "timeout on build-1 exit code 143"],
+  ] as const)("tells the exit code where it says something: %o", (members, says) => {
+    expect(jobLine({ ...JOB_SUMMARY, ...members })).toBe(`${JOB_ID} ${says}`);
   });
 });

@@ -44,6 +44,11 @@ describe("a wrong command line", () => {
     ["one word too many", ["job", "get", ID, "more"], '"more" is one word too many: supervisor job get <id>'],
     ["a word where there are none", ["openrpc", "more"], '"more" is one word too many: supervisor openrpc'],
     ["an id that is none", ["job", "get", "ABC"], '"ABC" is no job\'s id: a UUID in lower case.'],
+    [
+      "a job for what is no runner's name",
+      ["submit", "--runner", "Dé mo", "--payload", "x"],
+      '"Dé mo" is no runner\'s name: ',
+    ],
     ["a runner's name that is none", ["runner", "register", "../x"], '"../x" is no runner\'s name: up to 64 of a-z'],
     ["keygen without a file", ["keygen"], "Where should the secret go? supervisor keygen --out FILE"],
     ["a job without a runner", ["submit", "--payload", "x"], "--runner is missing"],
