@@ -67,9 +67,23 @@ export const JobDocument = Type.Object(
       minimum: 1,
       maximum: 86_400,
     }),
-    max_attempts: Type.Optional(Type.Integer({ title: "MaxAttempts", minimum: 1, maximum: 20 })),
-    on_loss: Type.Optional(Type.Union([Type.Literal("retry"), Type.Literal("fail")], { title: "OnLoss" })),
-    priority: Type.Optional(Type.Integer({ title: "Priority", minimum: 0, maximum: 9 })),
+    max_attempts: Type.Optional(
+      Type.Integer({
+        title: "MaxAttempts",
+        description: "Attempts in all that may fail or time out; 1 unless told",
+        minimum: 1,
+        maximum: 20,
+      }),
+    ),
+    on_loss: Type.Optional(
+      Type.Union([Type.Literal("retry"), Type.Literal("fail")], {
+        title: "OnLoss",
+        description: "When the runner disappears: run again, or fail, so that it never begins twice; retry unless told",
+      }),
+    ),
+    priority: Type.Optional(
+      Type.Integer({ title: "Priority", description: "Higher first; 5 unless told", minimum: 0, maximum: 9 }),
+    ),
     not_before: Type.Optional(Seconds("NotBefore", "Earliest start, UNIX seconds")),
     traceparent: Type.Optional(
       Type.String({
