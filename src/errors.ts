@@ -69,6 +69,11 @@ export class CarrierError extends Error {
   }
 }
 
+/** Is it sure that what failed was not carried out, and will not be? */
+export function wasRefused(error: unknown): boolean {
+  return error instanceof SupervisorError && error.data?.["applied"] === "no";
+}
+
 /** Text of anything thrown, for logs and for people; a typed error's data stands behind it. */
 export function errorText(error: unknown): string {
   if (error instanceof SupervisorError && error.data !== undefined)

@@ -70,6 +70,7 @@ const OF_RUNNER = {
   release_failed: "A job is not given back yet",
   append_failed: "A log is not stored yet",
   finish_failed: "An outcome is not stored yet",
+  log_incomplete: "A job ends without the last lines of its log, and its reason says so",
   seen_failed: "A finished job is not noted on disk",
   no_pipes: "Output goes another way than named pipes",
   scratch_cleared: "What a killed runner left was cleared away",

@@ -5,7 +5,7 @@
  */
 import { LogChain } from "../auth/log-chain.ts";
 import type { Signer } from "../auth/signature.ts";
-import { errorText } from "../errors.ts";
+import { errorText, wasRefused } from "../errors.ts";
 import { type Log, withMembers } from "../log.ts";
 import type { JobDocument, SignedReceipt } from "../rpc/schema.ts";
 import { Backoff } from "./backoff.ts";
@@ -58,6 +58,9 @@ interface Report {
 
 /** No reason: the store knows why it was asked for, and says so itself. */
 const CANCELLED: Outcome = { status: "cancelled", code: -1, isRetryable: false, result: new Uint8Array(0) };
+
+/** So often a log of which nobody knows how much is stored is waited for: a log never keeps a job from ending. */
+const UNKNOWN_ROUNDS = 12;
 
 export class Attempt {
   readonly #claimed: ClaimedJob;
@@ -212,24 +215,47 @@ export class Attempt {
    * and the same finish again gets the same answer.
    */
   async #finish(outcome: Outcome, read: ReadJob | undefined): Promise<AttemptEnd> {
-    const { source, limits, random, monotonic } = this.#parts;
-    const { lease } = this.#claimed;
-    const finishedMs = this.#startedMs + Math.round(monotonic() - this.#startedAt);
+    const { random, monotonic } = this.#parts;
+    const report = { outcome, read, finishedMs: this.#startedMs + Math.round(monotonic() - this.#startedAt) };
     const backoff = new Backoff(random);
-    let wasSent = false;
-    for (;;) {
-      await this.#logs?.flush(limits.logFlushMs);
-      if (this.#hold.lost.aborted && !wasSent) return { kind: "lost" };
-      try {
-        const finish = await this.#toFinish({ outcome, read, finishedMs });
-        wasSent = true;
-        return await this.#settle(await source.finish(lease, finish), finish, read);
-      } catch (error) {
-        this.#log.debug({ event: "finish_failed", jobId: this.id, error: errorText(error) }, "outcome not stored yet");
+    // Perhaps accepted: from then on it alone is handed in, and no line is stored that it does not count.
+    let sent: Finish | undefined;
+    for (let round = 0; ; round += 1) {
+      const finish = sent ?? (await this.#readyToFinish(report, round));
+      if (finish === "lost") return { kind: "lost" };
+      if (finish !== "not yet") {
+        const answer = await this.#handIn(finish, read);
+        if (typeof answer === "object") return answer;
+        sent = answer === "refused" ? undefined : finish;
       }
       await pause(backoff.next(), this.#abandoned.signal);
       if (this.#abandoned.signal.aborted) return { kind: "lost" };
     }
+  }
+
+  /** One try; `refused` where it is sure that it was not carried out. */
+  async #handIn(finish: Finish, read: ReadJob | undefined): Promise<AttemptEnd | "refused" | "unanswered"> {
+    try {
+      return await this.#settle(await this.#parts.source.finish(this.#claimed.lease, finish), finish, read);
+    } catch (error) {
+      this.#log.debug({ event: "finish_failed", jobId: this.id, error: errorText(error) }, "outcome not stored yet");
+      return wasRefused(error) ? "refused" : "unanswered";
+    }
+  }
+
+  /**
+   * The finish, with all of the log stored or what is missing said. Not yet where an append may still be carried out: the
+   * receipt would count without it, and an honest outcome look forged.
+   */
+  async #readyToFinish(report: Report, round: number): Promise<Finish | "lost" | "not yet"> {
+    await this.#logs?.flush(this.#parts.limits.logFlushMs);
+    if (this.#hold.lost.aborted) return "lost";
+    if (this.#logs?.isUnknown === true && round < UNKNOWN_ROUNDS) return "not yet";
+    const missing = this.#logs?.unstored ?? 0;
+    if (missing > 0) {
+      this.#log.warn({ event: "log_incomplete", jobId: this.id, missing }, "a job ends without the last of its log");
+    }
+    return this.#toFinish(report, missing);
   }
 
   async #settle(answer: Finished, finish: Finish, read: ReadJob | undefined): Promise<AttemptEnd> {
@@ -253,8 +279,9 @@ export class Attempt {
     }
   }
 
-  async #toFinish(report: Report): Promise<Finish> {
-    const { status, code, reason, isRetryable, result } = report.outcome;
+  async #toFinish(report: Report, missing: number): Promise<Finish> {
+    const { status, code, isRetryable, result } = report.outcome;
+    const reason = reasonOf(report.outcome, missing);
     const stored = toJobResult(result);
     const receipt = await this.#receipt(report);
     return {
@@ -284,4 +311,11 @@ export class Attempt {
       logs: this.#logs?.stored ?? { head: new LogChain().head, count: 0 },
     });
   }
+}
+
+/** Truncation shows (faults, I8): a log that could not be stored can not say so itself. Of a cancel the store knows why. */
+function reasonOf({ status, reason }: Outcome, missing: number): string | undefined {
+  if (missing === 0 || status === "cancelled") return reason;
+  const says = `log incomplete: the last ${missing === 1 ? "line" : `${missing} lines`} could not be stored`;
+  return reason === undefined ? says : `${reason}; ${says}`;
 }

@@ -3,7 +3,7 @@
  * is stored. A slow source first holds the job's output back, then lines are dropped; the job itself never fails by it.
  */
 import { LogChain } from "../auth/log-chain.ts";
-import { errorText } from "../errors.ts";
+import { errorText, wasRefused } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { LogStream } from "../rpc/schema.ts";
 import { Backoff } from "./backoff.ts";
@@ -36,6 +36,8 @@ export class LogWriter {
   readonly #progress = new Pulse();
   /** Sent, perhaps more than once, and not yet answered. */
   #batch: LogBatch | undefined;
+  /** Whether some of it may be stored, now or later: an append was sent, and nobody said what came of it. */
+  #isUnknown = false;
   /** `collecting` lines while the job runs; `flushing` without delay; `quiet`: nothing is sent. */
   #mode: "collecting" | "flushing" | "quiet" | "ended" = "collecting";
   /** Whether the job is held back for a slow source; not once that brought nothing, until the source moves again. */
@@ -59,6 +61,16 @@ export class LogWriter {
   /** Head and count of the chain over the entries the source has stored. */
   get stored(): { readonly head: string; readonly count: number } {
     return { head: this.#chain.head, count: this.#chain.count };
+  }
+
+  /** Entries that wait, or were sent without an answer. */
+  get unstored(): number {
+    return this.#mode === "ended" ? 0 : (this.#batch?.entries.length ?? 0) + this.#queue.length;
+  }
+
+  /** Nobody knows whether {@link stored} is all that is stored, or will be. */
+  get isUnknown(): boolean {
+    return this.#mode !== "ended" && this.#isUnknown;
   }
 
   /** Takes one line without its end. */
@@ -143,10 +155,15 @@ export class LogWriter {
       this.#batch = undefined;
       return;
     }
+    const wasUnknown = this.#isUnknown;
+    this.#isUnknown = true;
     try {
       const outcome = await source.append(hold.lease, this.#batch.entries);
+      this.#isUnknown = false;
       this.#answered(outcome, this.#batch);
     } catch (error) {
+      // A refusal of this call says nothing of one before it.
+      this.#isUnknown = wasUnknown || !wasRefused(error);
       // Nobody knows whether it was stored: the same entries again, never others under their numbers.
       log.debug({ event: "append_failed", jobId: hold.lease.id, error: errorText(error) }, "log not stored yet");
       await this.#work.wait(this.#backoff.next());

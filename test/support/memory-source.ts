@@ -2,6 +2,7 @@
  * A JobSource in memory with the store's rules in small (fencing, idempotent claims and finishes, leases by the real
  * clock, retries) and switches for its faults: for tests of the runner library alone.
  */
+import { SupervisorError } from "../../src/errors.ts";
 import type { LogEntry } from "../../src/rpc/schema.ts";
 import type {
   Appended,
@@ -274,7 +275,8 @@ export class MemorySource implements JobSource {
     if (this.hanging.has(call)) await this.until(() => !this.hanging.has(call));
     if (this.down.has(call)) {
       this.#changed();
-      throw new Error(`${call}: the source is down`);
+      const message = `${call}: the source is down`;
+      throw new SupervisorError("unavailable", { message, data: { applied: "no" } });
     }
     const answer = carryOut();
     this.#changed();

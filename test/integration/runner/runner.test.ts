@@ -135,6 +135,45 @@ describe("Claim loop", () => {
     expect(job.finishes[0]?.receipt?.body).toMatchObject({ logs: chain.head, logs_count: 2 });
   });
 
+  test("an outcome waits for a log of which nobody knows how much is stored, and its receipt counts all of it", async () => {
+    const { source, run } = await start({ limits: { logFlushMs: 100 } });
+    // Carried out, and the answers lost for longer than a log is waited for.
+    source.lostAnswers.set("append", 4);
+
+    const job = await run({ payload: "echo one; echo two" });
+
+    expect(job.finishes).toHaveLength(1);
+    expect(job.finishes[0]?.receipt?.body.logs_count).toBe(2);
+    expect(job.finishes[0]?.reason).toBeUndefined();
+    expect(source.text(job.queued.id)).toBe("one\ntwo");
+  });
+
+  test("a job whose last lines are refused ends all the same, and says what is missing", async () => {
+    const { source, run } = await start({ limits: { logFlushMs: 100 } });
+    source.down.add("append");
+
+    const job = await run({ payload: "echo one; echo two" });
+
+    expect(job.state).toBe("completed");
+    expect(job.finishes[0]?.receipt?.body.logs_count).toBe(0);
+    expect(job.finishes[0]?.reason).toBe("log incomplete: the last 2 lines could not be stored");
+  });
+
+  test("once an outcome without the last lines is handed in, none of them is stored any more", async () => {
+    const { source, run } = await start({ limits: { logFlushMs: 100 } });
+    source.down.add("append");
+    source.lostAnswers.set("finish", 1);
+    const done = run({ payload: "echo one" });
+    await source.until(() => (source.calls.get("finish") ?? 0) > 0);
+    source.down.delete("append");
+
+    const job = await done;
+
+    expect(job.logs).toEqual([]);
+    expect(job.finishes).toHaveLength(1);
+    expect(job.finishes[0]?.receipt?.body.logs_count).toBe(0);
+  });
+
   test("an outcome that is ready while the source is down is handed in when it is back", async () => {
     const { source, queue, ended } = await start({ source: new MemorySource(60_000) });
     const job = await queue({ payload: "echo before; sleep 0.2; echo after; exit 4" });
