@@ -9,6 +9,8 @@ import { readTrustedText } from "./trusted-file.ts";
 
 /** A change is read this long after its last sign, in ms: editors write in several steps. */
 const SETTLE_MS = 100;
+/** But no later than this after its first sign, in ms: another file of the directory may be written all the time. */
+const LONGEST_SETTLE_MS = 500;
 /**
  * A text that lacks a key must stand so long, in ms, before it counts: what is written in place can be read half-way, and
  * rights that end with a key's removal never come back (spec: signing, "Keyring").
@@ -51,6 +53,8 @@ class Watch implements KeyringWatch {
   readonly #options: KeyringWatchOptions;
   readonly #watcher: FSWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Of the first sign of a change since the file was last read. */
+  #signMs: number | undefined;
   #loaded: string | undefined;
   /** A text that lacks a key, and since when it stands. */
   #lacking: { readonly text: string; readonly sinceMs: number } | undefined;
@@ -99,10 +103,18 @@ class Watch implements KeyringWatch {
     }
   }
 
-  #settle(ms = SETTLE_MS): void {
+  #settle(): void {
+    const nowMs = performance.now();
+    this.#signMs ??= nowMs;
+    this.#readIn(Math.max(0, Math.min(SETTLE_MS, this.#signMs + LONGEST_SETTLE_MS - nowMs)));
+  }
+
+  #readIn(ms: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#enqueue(false), ms);
-    this.#timer.unref();
+    this.#timer = setTimeout(() => {
+      this.#signMs = undefined;
+      void this.#enqueue(false);
+    }, ms).unref();
   }
 
   #enqueue(isAsked: boolean): Promise<void> {
@@ -120,7 +132,7 @@ class Watch implements KeyringWatch {
         const enrolled = new Set(keyring.all().map(({ key }) => key));
         const { keys, requirements } = parseOrThrow(path, text, enrolled);
         const waitMs = isAsked || !lacksOne(keys, enrolled) ? 0 : this.#waitMs(text);
-        if (waitMs > 0) return this.#settle(waitMs);
+        if (waitMs > 0) return this.#readIn(waitMs);
         this.#loaded = text;
         const revoked = keyring.replace(keys, requirements);
         log.info({ event: "keyring_loaded", path, keys: keys.length, revoked }, "keys.toml loaded");

@@ -24,7 +24,10 @@ export interface RunnerLimits extends AttemptLimits {
   readonly logBufferBytes: number;
   /** How long a job's output is held back (and so the job) for a source that makes no progress, before it is dropped. */
   readonly logStallMs: number;
-  /** How long an outcome waits for the last log entries to be stored before it is handed in without them. */
+  /**
+   * How long an outcome waits for the last log entries to be stored before it is handed in without them; twelve times as
+   * long while an append is unanswered.
+   */
   readonly logFlushMs: number;
   /** After the child exited its pipes are read until they end, or until nothing came out of them for this long. */
   readonly pipeGraceMs: number;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 
 import { type KeyringWatch, loadKeyring, watchKeyring } from "../../../src/auth/keyring-file.ts";
 import { Keyring } from "../../../src/auth/keyring.ts";
@@ -126,6 +126,17 @@ describe("watchKeyring", () => {
 
     expect(heard).toEqual([]);
     expect(keyring.find(approver)).toBeDefined();
+  });
+
+  test("reads the file, removals included, while another file of its directory is written all the time", async () => {
+    const { keyring } = await aWatch();
+    const noise = setInterval(() => void writeFile(join(directory, "audit.log"), String(performance.now())), 20);
+    onTestFinished(() => clearInterval(noise));
+    await sleep(100);
+    await putThere(textOf(caller));
+
+    await waitUntil(() => keyring.find(approver) === undefined);
+    expect(keyring.find(caller)).toBeDefined();
   });
 
   test("keeps the last good keys while the file is bad, says so once, and says when it is over", async () => {
