@@ -336,7 +336,7 @@ const RUNNERS: readonly MutantRow[] = [
   ],
   [
     "a runner does not bear a group's name",
-    lua("register", "if redis.call('HEXISTS', KEYS[2], name) == 1 then", "if false then"),
+    lua("register", "if redis.call('HEXISTS', KEYS[2], name) == 1 or", "if"),
     on(async ({ store }) => registers(store, { name: "build", key: OTHER_KEY, groups: [] })),
   ],
   [

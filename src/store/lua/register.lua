@@ -13,7 +13,7 @@ end
 if tonumber(ARGV[6]) > NOW + 30 or NOW > tonumber(ARGV[7]) + 30 then
   return { 'stale', NOW }
 end
-if redis.call('HEXISTS', KEYS[2], name) == 1 then
+if redis.call('HEXISTS', KEYS[2], name) == 1 or redis.call('HEXISTS', KEYS[2], '@' .. name) == 1 then
   return { 'conflict' }
 end
 for index = 8, #ARGV do
@@ -28,9 +28,9 @@ end
 if old and old.fingerprint == ARGV[3] and not old.removing_ms then
   return { 'same', old.version }
 end
-if old and not old.removing_ms then
+if old then
   for group in string.gmatch(old.groups, '%S+') do
-    count_group(group, -1)
+    count_group(old.removing_ms and '@' .. group or group, -1)
   end
 end
 local groups = {}

@@ -5,7 +5,7 @@
 -- returns  begin: {'missing'} | {'begun', version, key, queues only this runner serves, groups}
 --          abort, commit: {'done', version} | {'missing'} when another call changed the entry meanwhile
 -- keeps    a runner that is being removed counts for no group, so that two removals at once never leave a group's
---          queue to nobody; abort puts everything back
+--          queue to nobody; abort puts everything back, since nobody got their names meanwhile
 -- atomic   each step sees the registry as the step before left it, or answers missing
 local step, name = ARGV[1], ARGV[2]
 local runner = read_runner(name)
@@ -19,6 +19,9 @@ end
 touch(live)
 
 if step == 'commit' then
+  for group in string.gmatch(runner.groups, '%S+') do
+    count_group('@' .. group, -1)
+  end
   redis.call('HDEL', KEYS[1], name)
   redis.call('DEL', KEYS[3])
   for _, key in ipairs(live) do
@@ -28,9 +31,7 @@ if step == 'commit' then
 end
 
 if (step == 'begin') == (runner.removing_ms == nil) then
-  for group in string.gmatch(runner.groups, '%S+') do
-    count_group(group, step == 'begin' and -1 or 1)
-  end
+  count_removal(runner.groups, step == 'begin')
 end
 runner.removing_ms = step == 'begin' and NOW_MS or nil
 runner.version = redis.call('HINCRBY', KEYS[1], '@version', 1)

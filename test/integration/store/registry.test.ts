@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 
 import { RedisKeys } from "../../../src/store/redis-keys.ts";
 import { scriptText } from "../../../src/store/redis-scripts.ts";
+import { asList } from "../../../src/store/reply.ts";
 import {
   A_NUMBER,
   anAdmission,
@@ -34,6 +35,41 @@ async function markRemoving({ client, keys }: Fixture, sinceMs: number): Promise
   const stored = (await client.hget(keys.of(0, "runners"), "build-1")) ?? "";
   await client.hset(keys.of(0, "runners"), "build-1", stored.replace(/\}$/u, `,"removing_ms":${sinceMs}}`));
 }
+
+describe("A runner that is being removed", () => {
+  const STEPS = { text: scriptText("remove-runner"), keys: ["runners", "groups"] } as const;
+  const step = async ({ client, keys }: Fixture, ...args: readonly string[]): Promise<readonly unknown[]> => {
+    const declared = [...STEPS.keys.map((name) => keys.of(0, name)), keys.beat("build-1")];
+    return asList(await client.eval(STEPS.text, declared.length, ...declared, ...args));
+  };
+
+  test("keeps the names of its groups until that is decided, and leaves them to others then", async () => {
+    const fixture = await startStore();
+    const { store } = fixture;
+    await store.runners.register(aRegistration({ groups: ["gpu"] }), "{}");
+    const rival = aRegistration({ name: "gpu", groups: [], key: `ed25519:${"b".repeat(64)}` });
+
+    const [, begun] = await step(fixture, "begin", "build-1", "");
+    expect(await store.runners.register(rival, "{}")).toEqual({ outcome: "conflict" });
+    await step(fixture, "abort", "build-1", String(begun));
+    expect(await store.runners.register(rival, "{}")).toEqual({ outcome: "conflict" });
+
+    const [, again] = await step(fixture, "begin", "build-1", "");
+    expect(await step(fixture, "commit", "build-1", String(again))).toEqual(["done", A_NUMBER]);
+    expect(await store.runners.register(rival, "{}")).toEqual({ outcome: "new" });
+  });
+
+  test("that registers again meanwhile leaves no group behind that it left", async () => {
+    const fixture = await startStore();
+    const { store, client, keys } = fixture;
+    await store.runners.register(aRegistration({ groups: ["gpu"] }), "{}");
+    await step(fixture, "begin", "build-1", "");
+
+    await store.runners.register(aRegistration({ groups: ["cpu"] }), "{}");
+
+    expect(await client.hgetall(keys.of(0, "groups"))).toEqual({ cpu: "1" });
+  });
+});
 
 describe("The window of a registration", () => {
   test("is judged by Redis' clock, 30 s wider at both ends", async () => {
