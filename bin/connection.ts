@@ -68,11 +68,18 @@ export async function signingParts(from: {
 
 async function signingPartsOf(target: Target, paths: DataPaths): Promise<SigningParts> {
   const supervisor = await pinnedIdentity(target, paths);
-  const signer = createSigner(await loadSigningSeed(target.key ?? paths.owner));
+  const signer = await signerAt(target.key ?? paths.owner);
   return { signer, supervisor, paths };
 }
 
-async function targetOf({ flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal }): Promise<Target> {
+/** Which supervisor, and as whom, as flags, environment and file say. */
+export async function targetOf({
+  flags,
+  terminal,
+}: {
+  readonly flags: Flags;
+  readonly terminal: Terminal;
+}): Promise<Target> {
   const config = await configOf(flags, terminal);
   const url = flags.text("to") ?? given(terminal.env["SUPERVISOR_URL"]) ?? ownUrl(config.http);
   return {
@@ -132,8 +139,13 @@ export async function connected<Value>(
   }
 }
 
-async function carrierOf({ url, mycelium }: Target): Promise<Dialer> {
-  if (mycelium !== undefined && url.startsWith("mycelium:")) await askDaemon(mycelium);
+async function carrierOf(target: Target): Promise<Dialer> {
+  if (target.mycelium !== undefined && target.url.startsWith("mycelium:")) await askDaemon(target.mycelium);
+  return dialTarget(target);
+}
+
+/** The carrier for a target's address; nobody is called yet. @throws UsageError for an address that is none */
+export function dialTarget({ url, mycelium }: Target): Dialer {
   try {
     return dial(url, mycelium === undefined ? {} : { mycelium });
   } catch (error) {
@@ -141,9 +153,10 @@ async function carrierOf({ url, mycelium }: Target): Promise<Dialer> {
   }
 }
 
-async function loadSigningSeed(path: string): Promise<string> {
+/** Signs with the key in a file. @throws Error naming the file and the fix */
+export async function signerAt(path: string): Promise<Signer> {
   try {
-    return await readSeed(path);
+    return createSigner(await readSeed(path));
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(
@@ -159,8 +172,11 @@ export function isMissing(error: unknown): boolean {
   return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
-/** As told, else a line of known_supervisors for this address, else the identity of this host's own data directory. */
-async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPaths): Promise<string> {
+/**
+ * As told, else a line of known_supervisors for this address, else the identity of this host's own data directory.
+ * @throws UsageError where none is known, or one is in doubt
+ */
+export async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPaths): Promise<string> {
   if (told !== undefined) {
     return asPin(told, `--supervisor "${told}"`);
   }
