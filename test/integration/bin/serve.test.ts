@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 
 import { freePort } from "../../../bin/demo/port.ts";
 import { type RunningLine, runLine, startLine, untilWritten } from "../../support/command-line.ts";
@@ -139,6 +139,23 @@ describe("what a supervisor writes", () => {
 
     expect(stderr).toContain('"event":"secret_in_argv"');
     expect(stderr).not.toContain("hunter2");
+  });
+
+  test("lets nothing but its own lines through where Redis has no password and one was given", async () => {
+    const open = await startRedis({ port: true });
+    const consoles = (["warn", "error", "info", "log"] as const).map((name) =>
+      vi.spyOn(console, name).mockReturnValue(),
+    );
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+    });
+    const line = startLine(["--port", "0", "--redis-url", `redis://:hunter2@127.0.0.1:${open.port}`], { env });
+    await untilWritten(line, /"event":"started"/u);
+
+    line.terminal.interrupt();
+    await line.ended;
+
+    expect(consoles.flatMap(({ mock }) => mock.calls)).toEqual([]);
   });
 
   test("warns of HTTP beyond loopback without TLS", async () => {
