@@ -158,14 +158,15 @@ describe("what a supervisor writes", () => {
     expect(consoles.flatMap(({ mock }) => mock.calls)).toEqual([]);
   });
 
-  test("warns of HTTP beyond loopback without TLS", async () => {
+  test("warns of HTTP beyond loopback without TLS once, with the fix", async () => {
     const line = startLine(["--port", "0", "--host", "0.0.0.0"], { env });
     await untilWritten(line, /"event":"started"/u);
 
     line.terminal.interrupt();
     await line.ended;
 
-    expect(line.terminal.stderr).toContain('"event":"no_tls"');
+    const warned = line.terminal.stderr.split("\n").filter((text) => /\bTLS\b/u.test(text));
+    expect(warned).toEqual([expect.stringMatching(/"event":"http_without_tls".*"fix":"set http\.tls_cert/u)]);
   });
 });
 
