@@ -5,7 +5,7 @@ import { readSeed } from "../src/auth/key-file.ts";
 import { createSigner, isPublicKey, type Signer } from "../src/auth/signature.ts";
 import { SupervisorClient } from "../src/client/index.ts";
 import type { Config } from "../src/config.ts";
-import { dataPaths, type DataPaths } from "../src/data-directory.ts";
+import { dataPaths, type DataPaths, readIdentity } from "../src/data-directory.ts";
 import { errorText } from "../src/errors.ts";
 import type { Dialer } from "../src/rpc/transport.ts";
 import { dial, type DialOptions } from "../transports/dial.ts";
@@ -183,7 +183,7 @@ export async function pinnedIdentity({ url, supervisor: told }: Target, paths: D
   const known = await knownSupervisor(paths.knownSupervisors, url);
   if (known !== undefined) return known;
   try {
-    return createSigner(await readSeed(paths.identity)).publicKey;
+    return createSigner(await readIdentity(paths)).publicKey;
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
 import { buildConfig, type Config, redactUrl } from "../../src/config.ts";
-import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
+import { dataPaths, type DataPaths, readIdentity } from "../../src/data-directory.ts";
 import { createLog } from "../../src/log.ts";
 import { examineRedis } from "../../src/store/redis-doctor.ts";
 import { type Command, type CommandInput, UsageError } from "../command.ts";
@@ -96,15 +96,15 @@ function print({ flags, terminal }: CommandInput, checks: readonly Check[]): voi
 async function checkData({ data_dir: directory }: Config): Promise<readonly Check[]> {
   const paths = dataPaths(directory);
   return [
-    await checkSecret("identity key", paths.identity),
-    await checkSecret("owner key", paths.owner),
+    await checkSecret("identity key", paths.identity, readIdentity(paths)),
+    await checkSecret("owner key", paths.owner, readSeed(paths.owner)),
     ...(await checkKeyring(paths)),
   ];
 }
 
-async function checkSecret(what: string, path: string): Promise<Check> {
+async function checkSecret(what: string, path: string, reading: Promise<string>): Promise<Check> {
   try {
-    await readSeed(path);
+    await reading;
     return { what, verdict: "good", says: path };
   } catch (error) {
     if (!isMissing(error)) return { what, verdict: "fault", says: messageOf(error) };

@@ -205,6 +205,9 @@ describe("supervisor doctor", () => {
 
     expect(code).toBe(1);
     expect(stdout).toMatch(/^fault {3}identity key: .*Run: chmod 600 /mu);
+    await chmod(identity, 0o600);
+    await writeFile(identity, "");
+    expect((await doctor()).stdout).toMatch(/^fault {3}identity key: .*Restore it from the backup/mu);
     expect(stdout).toMatch(/^fault {3}owner key: .*is not one line of ed25519-seed:/mu);
   });
 
