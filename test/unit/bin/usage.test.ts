@@ -39,7 +39,8 @@ describe("a wrong command line", () => {
     ],
     ["an option without its value", ["keygen", "--out"], "Option '--out <value>' argument missing."],
     ["a value that looks like an option", ["submit", "--payload", "-x"], "use '--payload=-XYZ'"],
-    ["a switch with a value", ["openrpc", "--json=yes"], "Unknown option '--json'"],
+    ["a switch with a value", ["openrpc", "--json=yes"], "Option '--json' does not take an argument"],
+    ["two forms at once", ["openrpc", "--json", "--markdown"], "Give --markdown or --json, not both."],
     ["a missing argument", ["job", "get"], "<id> is missing: supervisor job get <id>"],
     ["one word too many", ["job", "get", ID, "more"], '"more" is one word too many: supervisor job get <id>'],
     ["a word where there are none", ["openrpc", "more"], '"more" is one word too many: supervisor openrpc'],
@@ -128,6 +129,13 @@ describe("a wrong command line", () => {
 
     expect(code).toBe(2);
     expect(stderr).toContain(says);
+  });
+
+  test.each(["openrpc", "grafana"])("%s prints with --json what it prints without", async (command) => {
+    const plain = await usage([command]);
+
+    expect(plain.code).toBe(0);
+    await expect(usage([command, "--json"])).resolves.toEqual(plain);
   });
 
   test("with runner register --slots beyond a registration's exits 2", async () => {
