@@ -3,9 +3,10 @@ import { existsSync } from "node:fs";
 
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
-import { buildConfig, type Config, redactUrl } from "../../src/config.ts";
+import { buildConfig, type Config } from "../../src/config.ts";
 import { dataPaths, type DataPaths, readIdentity } from "../../src/data-directory.ts";
 import { createLog } from "../../src/log.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import { examineRedis } from "../../src/store/redis-doctor.ts";
 import { type Command, type CommandInput, UsageError } from "../command.ts";
 import { configOf, settingOptions } from "../config.ts";

@@ -2,9 +2,10 @@
 import { AuditFile } from "../../src/audit-file.ts";
 import { loadKeyring, watchKeyring } from "../../src/auth/keyring-file.ts";
 import { Keyring } from "../../src/auth/keyring.ts";
-import { type Config, redactUrl } from "../../src/config.ts";
+import { type Config } from "../../src/config.ts";
 import { openDataDirectory } from "../../src/data-directory.ts";
 import { createLog, type Log } from "../../src/log.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import type { Listener, RequestHandler } from "../../src/rpc/transport.ts";
 import { createRedisStore } from "../../src/store/redis-store.ts";
 import { Supervisor } from "../../src/supervisor.ts";
