@@ -125,27 +125,36 @@ export async function connected<Value>(
   target: Target,
   { terminal, use }: { readonly terminal: Terminal; readonly use: (connection: CommandConnection) => Promise<Value> },
 ): Promise<Value> {
-  const paths = dataPaths(target.dataDirectory);
-  const carrier = await carrierOf(target);
+  if (target.mycelium !== undefined && target.url.startsWith("mycelium:")) await askDaemon(target.mycelium);
+  return dialed(target, {
+    terminal,
+    use: async (dialer) => {
+      const parts = await signingPartsOf(target, dataPaths(target.dataDirectory));
+      const { signer, supervisor } = parts;
+      return use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
+    },
+  });
+}
+
+/**
+ * Runs `use` with a dialer for people at a terminal, who hear of a silence, and lets go of it in any case.
+ * @throws UsageError for an address that is none
+ */
+export async function dialed<Value>(
+  target: Target,
+  { terminal, use }: { readonly terminal: Terminal; readonly use: (dialer: Dialer) => Promise<Value> },
+): Promise<Value> {
+  const carrier = dialTarget(target);
   const silence = new Silence(target.url, (text) => terminal.err(`${styled(terminal, "dim", text)}\n`));
-  const dialer = impatientDialer(carrier, terminal.stop, silence);
   try {
-    const parts = await signingPartsOf(target, paths);
-    const { signer, supervisor } = parts;
-    return await use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
+    return await use(impatientDialer(carrier, terminal.stop, silence));
   } finally {
     silence.end();
     await carrier.close();
   }
 }
 
-async function carrierOf(target: Target): Promise<Dialer> {
-  if (target.mycelium !== undefined && target.url.startsWith("mycelium:")) await askDaemon(target.mycelium);
-  return dialTarget(target);
-}
-
-/** The carrier for a target's address; nobody is called yet. @throws UsageError for an address that is none */
-export function dialTarget({ url, mycelium }: Target): Dialer {
+function dialTarget({ url, mycelium }: Target): Dialer {
   try {
     return dial(url, mycelium === undefined ? {} : { mycelium });
   } catch (error) {

@@ -5,9 +5,8 @@ import { RpcError } from "../../src/client/rpc-error.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import type { Dialer } from "../../src/rpc/transport.ts";
 import type { Flags } from "../command.ts";
-import { dialTarget, pinnedIdentity, signerAt, type Target } from "../connection.ts";
+import { dialed, pinnedIdentity, signerAt, type Target } from "../connection.ts";
 import { hintOf, refusalText } from "../hints.ts";
-import { impatientDialer } from "../impatient-dialer.ts";
 import { messageOf } from "../report.ts";
 import type { Terminal } from "../terminal.ts";
 import type { Check } from "./check.ts";
@@ -22,32 +21,30 @@ export function namesSupervisor(flags: Flags, { env }: Pick<Terminal, "env">): b
 }
 
 interface Circumstances {
-  readonly terminal: Pick<Terminal, "stop">;
+  readonly terminal: Terminal;
   /** The way to it is known not to work, and said so: only this side is looked at. */
   readonly isCut: boolean;
 }
 
 /** @throws UsageError for an address that is none */
 export async function checkSupervisor(target: Target, { terminal, isCut }: Circumstances): Promise<readonly Check[]> {
-  const carrier = dialTarget(target);
-  try {
-    const paths = dataPaths(target.dataDirectory);
-    const file = target.key ?? paths.owner;
-    const key = await found(
-      `key ${file}`,
-      async () => signerAt(file),
-      ({ publicKey }) => publicKey,
-    );
-    const pin = await found(
-      `identity of ${target.url}`,
-      async () => pinnedIdentity(target, paths),
-      (text) => text,
-    );
-    const ways = { dialer: impatientDialer(carrier, terminal.stop), pin: pin.value, signer: key.value };
-    return [key.check, pin.check, ...(isCut ? [] : await checkAnswers(target.url, ways))];
-  } finally {
-    await carrier.close();
-  }
+  const paths = dataPaths(target.dataDirectory);
+  const file = target.key ?? paths.owner;
+  const key = await found(
+    `key ${file}`,
+    async () => signerAt(file),
+    ({ publicKey }) => publicKey,
+  );
+  const pin = await found(
+    `identity of ${target.url}`,
+    async () => pinnedIdentity(target, paths),
+    (text) => text,
+  );
+  const answers = await dialed(target, {
+    terminal,
+    use: async (dialer) => (isCut ? [] : checkAnswers(target.url, { dialer, pin: pin.value, signer: key.value })),
+  });
+  return [key.check, pin.check, ...answers];
 }
 
 interface Ways {
