@@ -3,7 +3,16 @@ import { parseArgs } from "node:util";
 
 import { errorText } from "../src/errors.ts";
 import { nearestWord } from "../src/spelling.ts";
-import { type Command, type CommandEntry, Flags, optionName, takesValue, UsageError } from "./command.ts";
+import {
+  type Command,
+  type CommandEntry,
+  Flags,
+  type Option,
+  optionName,
+  takesValue,
+  UsageError,
+  valuesFault,
+} from "./command.ts";
 import { unknownVariables } from "./environment.ts";
 import { matchCommand, printHelp } from "./program.ts";
 import { report } from "./report.ts";
@@ -67,12 +76,36 @@ function parseWords(
       { type: takesValue(option) ? ("string" as const) : ("boolean" as const), multiple: option.isMany === true },
     ]),
   );
+  const help = `There is help: ${usage} --help`;
   try {
-    return parseArgs({ args: [...words], options, allowPositionals: true, strict: true });
+    const { positionals, values, tokens } = parseArgs({
+      args: [...words],
+      options,
+      allowPositionals: true,
+      strict: true,
+      tokens: true,
+    });
+    const fault = valuesFault(
+      command.options,
+      tokens.flatMap((token) => (token.kind === "option" ? [token] : [])),
+    );
+    if (fault !== undefined) throw new UsageError(`${fault} ${help}`);
+    return { positionals, values };
   } catch (error) {
-    const names = [...Object.keys(options), "help"];
-    throw new UsageError(`${wordsFault(error, names)} There is help: ${usage} --help`, { cause: error });
+    if (error instanceof UsageError) throw error;
+    const dashed = hasCode(error, "ERR_PARSE_ARGS_INVALID_OPTION_VALUE")
+      ? dashFault(command.options, words)
+      : undefined;
+    throw new UsageError(`${dashed ?? wordsFault(error, [...Object.keys(options), "help"])} ${help}`, { cause: error });
   }
+}
+
+/** Node takes no word that begins with a dash for a value, since it may be an option whose fore-runner lacks its value. */
+function dashFault(options: readonly Option[], words: readonly string[]): string | undefined {
+  const valued = new Set(options.filter(takesValue).map((option) => `--${optionName(option)}`));
+  const at = words.findIndex((word, index) => valued.has(word) && /^-./u.test(words[index + 1] ?? ""));
+  const [flag, next] = words.slice(at, at + 2);
+  return at === -1 ? undefined : `${flag} is followed by "${next}". Where that is its value, write ${flag}=${next}.`;
 }
 
 /** What Node says, on one line; its advice on positional arguments that begin with a dash helps nobody here. */
@@ -80,11 +113,15 @@ function wordsFault(error: unknown, names: readonly string[]): string {
   const [what = "", ...advice] = errorText(error)
     .replaceAll("\n", " ")
     .split(/\.(?: |$)/u);
-  const isUnknown = error instanceof Error && "code" in error && error.code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
+  const isUnknown = hasCode(error, "ERR_PARSE_ARGS_UNKNOWN_OPTION");
   return [isUnknown ? withGuess(what, names) : what, ...(isUnknown ? [] : advice)]
     .filter((sentence) => sentence !== "")
     .join(". ")
     .concat(".");
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
 }
 
 /** What is unknown, with the option that was probably meant. */

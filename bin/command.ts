@@ -1,4 +1,5 @@
 /** What a command of the command line is: a table entry to find it by, and a module with its options and what it does. */
+import { redactUrl } from "../src/redact-url.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Wrong words on the command line: exit code 2. The message names the value and the fix. */
@@ -49,6 +50,44 @@ export function optionName(option: Option): string {
 /** Does the option take a value? */
 export function takesValue(option: Option): boolean {
   return option.flag.includes("<");
+}
+
+/** One option as it was given. */
+interface Given {
+  readonly name: string;
+  readonly value?: string | undefined;
+}
+
+/** An option that can be given once has two values, or a variable has a name that no job may carry. */
+export function valuesFault(options: readonly Option[], given: readonly Given[]): string | undefined {
+  for (const option of options) {
+    const name = optionName(option);
+    const values = given.filter((one) => one.name === name).flatMap(({ value }) => value ?? []);
+    const fault = option.isMany === true ? variableFault(option, values) : twiceFault(name, values);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}
+
+/** The last one would count, and nobody would know. */
+function twiceFault(name: string, values: readonly string[]): string | undefined {
+  const [first = "", second] = new Set(values);
+  if (second === undefined) return undefined;
+  // It may be the URL of a Redis.
+  return `--${name} is given twice, as "${redactUrl(first)}" and as "${redactUrl(second)}": leave one of them.`;
+}
+
+/** Names that a signed document may have as members, of which `env_vars` is one. */
+const VARIABLE = /^(?!(?:__proto__|constructor|prototype)$)[A-Za-z_][A-Za-z0-9_]{0,63}$/u;
+
+/** Of an option that takes `NAME=value`. The value may be a secret, and is not shown; a lone NAME is the command's to refuse. */
+function variableFault({ flag }: Option, values: readonly string[]): string | undefined {
+  if (!flag.endsWith("<NAME=value>")) return undefined;
+  const names = values.filter((pair) => pair.indexOf("=") > 0).map((pair) => pair.slice(0, pair.indexOf("=")));
+  const name = names.find((one) => !VARIABLE.test(one));
+  if (name === undefined) return undefined;
+  const rule = "a letter or _ first, then letters, digits and _, 64 at most";
+  return `${flag.split(" ", 1)[0]} "${name}=…": "${name}" is no name of a variable: ${rule}.`;
 }
 
 type FlagValue = string | boolean | readonly (string | boolean)[] | undefined;

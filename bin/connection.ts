@@ -5,7 +5,7 @@ import { readSeed } from "../src/auth/key-file.ts";
 import { createSigner, isPublicKey, type Signer } from "../src/auth/signature.ts";
 import { SupervisorClient } from "../src/client/index.ts";
 import type { Config } from "../src/config.ts";
-import { dataPaths, type DataPaths } from "../src/data-directory.ts";
+import { dataPaths, type DataPaths, readIdentity } from "../src/data-directory.ts";
 import { errorText } from "../src/errors.ts";
 import type { Dialer } from "../src/rpc/transport.ts";
 import { dial, type DialOptions } from "../transports/dial.ts";
@@ -68,11 +68,18 @@ export async function signingParts(from: {
 
 async function signingPartsOf(target: Target, paths: DataPaths): Promise<SigningParts> {
   const supervisor = await pinnedIdentity(target, paths);
-  const signer = createSigner(await loadSigningSeed(target.key ?? paths.owner));
+  const signer = await signerAt(target.key ?? paths.owner);
   return { signer, supervisor, paths };
 }
 
-async function targetOf({ flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal }): Promise<Target> {
+/** Which supervisor, and as whom, as flags, environment and file say. */
+export async function targetOf({
+  flags,
+  terminal,
+}: {
+  readonly flags: Flags;
+  readonly terminal: Terminal;
+}): Promise<Target> {
   const config = await configOf(flags, terminal);
   const url = flags.text("to") ?? given(terminal.env["SUPERVISOR_URL"]) ?? ownUrl(config.http);
   return {
@@ -118,22 +125,36 @@ export async function connected<Value>(
   target: Target,
   { terminal, use }: { readonly terminal: Terminal; readonly use: (connection: CommandConnection) => Promise<Value> },
 ): Promise<Value> {
-  const paths = dataPaths(target.dataDirectory);
-  const carrier = await carrierOf(target);
+  if (target.mycelium !== undefined && target.url.startsWith("mycelium:")) await askDaemon(target.mycelium);
+  return dialed(target, {
+    terminal,
+    use: async (dialer) => {
+      const parts = await signingPartsOf(target, dataPaths(target.dataDirectory));
+      const { signer, supervisor } = parts;
+      return use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
+    },
+  });
+}
+
+/**
+ * Runs `use` with a dialer for people at a terminal, who hear of a silence, and lets go of it in any case.
+ * @throws UsageError for an address that is none
+ */
+export async function dialed<Value>(
+  target: Target,
+  { terminal, use }: { readonly terminal: Terminal; readonly use: (dialer: Dialer) => Promise<Value> },
+): Promise<Value> {
+  const carrier = dialTarget(target);
   const silence = new Silence(target.url, (text) => terminal.err(`${styled(terminal, "dim", text)}\n`));
-  const dialer = impatientDialer(carrier, terminal.stop, silence);
   try {
-    const parts = await signingPartsOf(target, paths);
-    const { signer, supervisor } = parts;
-    return await use({ client: new SupervisorClient({ dialer, signer, supervisor }), ...parts });
+    return await use(impatientDialer(carrier, terminal.stop, silence));
   } finally {
     silence.end();
     await carrier.close();
   }
 }
 
-async function carrierOf({ url, mycelium }: Target): Promise<Dialer> {
-  if (mycelium !== undefined && url.startsWith("mycelium:")) await askDaemon(mycelium);
+function dialTarget({ url, mycelium }: Target): Dialer {
   try {
     return dial(url, mycelium === undefined ? {} : { mycelium });
   } catch (error) {
@@ -141,9 +162,10 @@ async function carrierOf({ url, mycelium }: Target): Promise<Dialer> {
   }
 }
 
-async function loadSigningSeed(path: string): Promise<string> {
+/** Signs with the key in a file. @throws Error naming the file and the fix */
+export async function signerAt(path: string): Promise<Signer> {
   try {
-    return await readSeed(path);
+    return createSigner(await readSeed(path));
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(
@@ -159,15 +181,18 @@ export function isMissing(error: unknown): boolean {
   return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
-/** As told, else a line of known_supervisors for this address, else the identity of this host's own data directory. */
-async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPaths): Promise<string> {
+/**
+ * As told, else a line of known_supervisors for this address, else the identity of this host's own data directory.
+ * @throws UsageError where none is known, or one is in doubt
+ */
+export async function pinnedIdentity({ url, supervisor: told }: Target, paths: DataPaths): Promise<string> {
   if (told !== undefined) {
     return asPin(told, `--supervisor "${told}"`);
   }
   const known = await knownSupervisor(paths.knownSupervisors, url);
   if (known !== undefined) return known;
   try {
-    return createSigner(await readSeed(paths.identity)).publicKey;
+    return createSigner(await readIdentity(paths)).publicKey;
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(

@@ -1,8 +1,9 @@
 /** What a first start says: what it made, and the command that goes on from there. */
 import { access } from "node:fs/promises";
 
-import { buildConfig, type Config, loadConfig, redactUrl } from "../src/config.ts";
+import { buildConfig, type Config, loadConfig } from "../src/config.ts";
 import type { DataPaths } from "../src/data-directory.ts";
+import { redactUrl } from "../src/redact-url.ts";
 import { ownUrl } from "./connection.ts";
 import type { Terminal } from "./terminal.ts";
 

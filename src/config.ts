@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { Compile } from "typebox/compile";
 
+import { redactUrl } from "./redact-url.ts";
 import { allSettings, type Setting, Settings } from "./settings.ts";
 import { editDistance } from "./spelling.ts";
 
@@ -52,11 +53,6 @@ const SECRET_PATHS = new Set(["redis.url"]);
 function shown(path: string, value: unknown): string {
   const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
   return SECRET_PATHS.has(path) ? redactUrl(text) : text;
-}
-
-/** `redis://user:secret@host` with the secret cut out, for messages and logs. */
-export function redactUrl(url: string): string {
-  return url.replace(/(\/\/[^:/?#@]*):[^@/]*@/u, "$1:***@");
 }
 
 function fromText(setting: Setting, text: string, origin: string): unknown {

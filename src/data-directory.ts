@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { access, readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { loadOrCreateSeed } from "./auth/key-file.ts";
+import { loadOrCreateSeed, readSeed, UnwritableError } from "./auth/key-file.ts";
 import { createNativeSigner } from "./auth/native-verifier.ts";
 import { errorText } from "./errors.ts";
 import { makePrivateDirectory } from "./private-directory.ts";
@@ -56,6 +56,11 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
+/** A new identity would be nobody that Redis, callers and runners know. */
+const LOST_IDENTITY =
+  "Restore it from the backup: Redis, callers and runners know the supervisor by this key and refuse another. Only for a " +
+  "supervisor that never ran, move the file away: the next start makes a new one.";
+
 /** A first start's keys.toml: one owner key with every role. */
 function firstKeyring(ownerKey: string): string {
   return [
@@ -79,6 +84,10 @@ function firstKeyring(ownerKey: string): string {
  */
 export async function openDataDirectory(directory: string): Promise<DataDirectory> {
   await makeDataDirectory(directory);
+  return inDataDirectory(fillDataDirectory(directory));
+}
+
+async function fillDataDirectory(directory: string): Promise<DataDirectory> {
   const paths = dataPaths(directory);
   const hasKeyring = await exists(paths.keyring);
   if (!hasKeyring && (await holdsKeys(directory))) {
@@ -87,9 +96,26 @@ export async function openDataDirectory(directory: string): Promise<DataDirector
         "owner key with: supervisor init --force",
     );
   }
-  const identity = await loadOrCreateSeed(paths.identity);
+  const identity = await loadOrCreateSeed(paths.identity, LOST_IDENTITY);
   if (!hasKeyring) await writeKeyring(paths);
   return { paths, identitySeed: identity.seed, isNew: !hasKeyring };
+}
+
+/** The seed of the identity. @throws Error naming file and fix; its cause has the code ENOENT where the file is missing */
+export async function readIdentity({ identity }: DataPaths): Promise<string> {
+  return readSeed(identity, LOST_IDENTITY);
+}
+
+/** Says the ways out where a file of the data directory can not be written. */
+export async function inDataDirectory<Value>(writing: Promise<Value>): Promise<Value> {
+  try {
+    return await writing;
+  } catch (error) {
+    if (!(error instanceof UnwritableError)) throw error;
+    throw new Error(`${error.message} Free space there, or choose another directory with --data-dir.`, {
+      cause: error,
+    });
+  }
 }
 
 async function makeDataDirectory(directory: string): Promise<void> {
@@ -105,8 +131,12 @@ export async function writeKeyring(paths: DataPaths): Promise<void> {
   const owner = await loadOrCreateSeed(paths.owner);
   const text = firstKeyring(createNativeSigner(owner.seed).publicKey);
   const temporary = `${paths.keyring}.${process.pid}.new`;
-  await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
-  await rename(temporary, paths.keyring);
+  try {
+    await writeFile(temporary, text, { mode: 0o600, flag: "wx" });
+    await rename(temporary, paths.keyring);
+  } catch (error) {
+    throw new UnwritableError(paths.keyring, error);
+  }
 }
 
 /** Keys without a keyring: an identity or an owner key lies there. Runner keys alone make no supervisor. */

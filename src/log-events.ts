@@ -6,7 +6,6 @@ const OF_SUPERVISOR = {
   stopping: "Takes nothing new and answers what it took",
   stopped: "Let go of everything",
   secret_in_argv: "A password stands in a flag, where `ps` shows it",
-  no_tls: "HTTP is to serve beyond loopback without TLS",
   audit: "A decision about who may do what: the audit trail (SECURITY.md)",
   call_failed: "A handler failed; the caller was told -32603 with this `request_id`",
   dispatch_failed: "A message was not dispatched at all; the same",

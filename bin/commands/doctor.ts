@@ -3,34 +3,37 @@ import { existsSync } from "node:fs";
 
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
-import { type Config, redactUrl } from "../../src/config.ts";
-import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
+import { buildConfig, type Config } from "../../src/config.ts";
+import { dataPaths, type DataPaths, readIdentity } from "../../src/data-directory.ts";
 import { createLog } from "../../src/log.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import { examineRedis } from "../../src/store/redis-doctor.ts";
 import { type Command, type CommandInput, UsageError } from "../command.ts";
-import { CONFIG_OPTION, configOf, settingOptions } from "../config.ts";
+import { configOf, settingOptions } from "../config.ts";
+import { CONNECTION_OPTIONS, targetOf } from "../connection.ts";
 import { printAcl } from "../doctor/acl.ts";
 import type { Check } from "../doctor/check.ts";
 import { checkDaemon } from "../doctor/daemon.ts";
 import { adviceChecks, revokedChecks } from "../doctor/keyring.ts";
+import { checkSupervisor, namesSupervisor } from "../doctor/supervisor.ts";
 import { redisStoreOptions } from "../redis-options.ts";
 import { messageOf } from "../report.ts";
 import { printData, styled } from "../terminal.ts";
 
 export const doctor: Command = {
   options: [
-    CONFIG_OPTION,
-    ...settingOptions(["redis-url", "data-dir", "mycelium", "mycelium-api", "allow-unsafe-redis"]),
+    ...CONNECTION_OPTIONS,
+    ...settingOptions(["redis-url", "mycelium", "allow-unsafe-redis"]),
     {
       flag: "--acl",
       description: "Print the rules of narrow Redis users for supervisor and runner, and look at nothing",
     },
     { flag: "--runner <name>", description: "With --acl: the runner's name" },
     { flag: "--groups <names>", description: "With --acl: the runner's groups, with commas between" },
-    { flag: "--json", description: "Print data as JSON" },
   ],
   examples: [
     "supervisor doctor",
+    "supervisor doctor --to mycelium://b6c3… --key bob.key",
     "supervisor doctor --redis-url redis://10.0.0.5:6379 --json",
     "supervisor doctor --acl --runner build-1 --groups build | redis-cli",
   ],
@@ -41,16 +44,39 @@ export const doctor: Command = {
       return 0;
     }
     refuseAclFlags(input.flags);
-    const checks = [
-      ...(await checkData(config)),
-      ...(await checkRedis(config)),
-      // Only where the settings use the overlay.
-      ...(config.mycelium.enabled ? await checkDaemon(config) : []),
-    ];
+    const checks = [...(await checkHost(input, config)), ...(await checkAway(input, config))];
     print(input, checks);
     return checks.some(({ verdict }) => verdict === "fault") ? 1 : 0;
   },
 };
+
+/** What a supervisor needs of its own host; on one that only sends jobs its absence is no fault. */
+async function checkHost(input: CommandInput, config: Config): Promise<readonly Check[]> {
+  if (runsNothing(input, config)) {
+    const says = "none runs on this host (yet); supervisor init makes one, --to URL looks at another's";
+    return [{ what: "supervisor", verdict: "good", says }];
+  }
+  return [...(await checkData(config)), ...(await checkRedis(config))];
+}
+
+/** Neither a supervisor's files nor a runner's, and nobody named a Redis. */
+function runsNothing({ flags, terminal }: CommandInput, { data_dir: directory, redis }: Config): boolean {
+  const { identity, keyring, runners } = dataPaths(directory);
+  const isNamed = flags.text("redis-url") !== undefined || terminal.env["SUPERVISOR_REDIS_URL"] !== undefined;
+  const isDefault = redis.url === buildConfig({}).redis.url;
+  return !isNamed && isDefault && ![identity, keyring, runners].some((path) => existsSync(path));
+}
+
+/** What lies on the way to others: the daemon where the settings or the address use it, then the supervisor that is named. */
+async function checkAway(input: CommandInput, config: Config): Promise<readonly Check[]> {
+  const { flags, terminal } = input;
+  const target = namesSupervisor(flags, terminal) ? await targetOf(input) : undefined;
+  const usesDaemon = config.mycelium.enabled || target?.url.startsWith("mycelium:") === true;
+  const daemon = usesDaemon ? await checkDaemon(config) : [];
+  if (target === undefined) return daemon;
+  const isCut = target.url.startsWith("mycelium:") && daemon.some(({ verdict }) => verdict === "fault");
+  return [...daemon, ...(await checkSupervisor(target, { terminal, isCut }))];
+}
 
 function refuseAclFlags(flags: CommandInput["flags"]): void {
   const lone = ["runner", "groups"].find((name) => flags.text(name) !== undefined);
@@ -71,15 +97,15 @@ function print({ flags, terminal }: CommandInput, checks: readonly Check[]): voi
 async function checkData({ data_dir: directory }: Config): Promise<readonly Check[]> {
   const paths = dataPaths(directory);
   return [
-    await checkSecret("identity key", paths.identity),
-    await checkSecret("owner key", paths.owner),
+    await checkSecret("identity key", paths.identity, readIdentity(paths)),
+    await checkSecret("owner key", paths.owner, readSeed(paths.owner)),
     ...(await checkKeyring(paths)),
   ];
 }
 
-async function checkSecret(what: string, path: string): Promise<Check> {
+async function checkSecret(what: string, path: string, reading: Promise<string>): Promise<Check> {
   try {
-    await readSeed(path);
+    await reading;
     return { what, verdict: "good", says: path };
   } catch (error) {
     if (!isMissing(error)) return { what, verdict: "fault", says: messageOf(error) };

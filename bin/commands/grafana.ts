@@ -3,7 +3,7 @@ import { dashboard } from "../../src/dashboard.ts";
 import type { Command } from "../command.ts";
 
 export const grafana: Command = {
-  options: [],
+  options: [{ flag: "--json", description: "As without it: the dashboard is JSON" }],
   examples: ["supervisor grafana > dashboard.json"],
   async run({ terminal }) {
     terminal.out(`${JSON.stringify(dashboard(), undefined, 2)}\n`);

@@ -2,7 +2,7 @@
 import { access } from "node:fs/promises";
 
 import { createSigner } from "../../src/auth/signature.ts";
-import { dataPaths, openDataDirectory, writeKeyring } from "../../src/data-directory.ts";
+import { dataPaths, inDataDirectory, openDataDirectory, writeKeyring } from "../../src/data-directory.ts";
 import type { Command } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
 import { printData } from "../terminal.ts";
@@ -47,7 +47,7 @@ async function writeMissingKeyring(directory: string): Promise<boolean> {
   const paths = dataPaths(directory);
   if (await isThere(paths.keyring)) return false;
   if (!(await isThere(paths.owner)) && !(await isThere(paths.identity))) return false;
-  await writeKeyring(paths);
+  await inDataDirectory(writeKeyring(paths));
   return true;
 }
 

@@ -2,9 +2,10 @@
 import { loadOrCreateSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import type { Config } from "../../src/config.ts";
+import { inDataDirectory } from "../../src/data-directory.ts";
 import { CarrierError } from "../../src/errors.ts";
 import type { Log, LogLine } from "../../src/log.ts";
-import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner } from "../../src/runner/index.ts";
+import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner, RunnerError } from "../../src/runner/index.ts";
 import { createRedisJobSource } from "../../src/store/redis-source.ts";
 import type { Command, CommandInput } from "../command.ts";
 import { configOf, settingOptions } from "../config.ts";
@@ -12,6 +13,7 @@ import { type CommandConnection, CONNECTION_OPTIONS, withConnection } from "../c
 import { NotRunningError } from "../impatient-dialer.ts";
 import { terminalLog } from "../log.ts";
 import { startPatiently } from "../patient-start.ts";
+import { messageOf } from "../report.ts";
 import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
 import { type Terminal, untilStopped } from "../terminal.ts";
 import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
@@ -62,8 +64,8 @@ interface StartParts {
 async function run({ terminal }: CommandInput, parts: StartParts): Promise<number> {
   const { wanted, executors, allowList, config, log, connection, graceMs } = parts;
   const { paths, supervisor } = connection;
-  const { seed } = await loadOrCreateSeed(paths.runnerKey(wanted.name));
-  await tryRegister(connection, { ...wanted, executors: [...executors.keys()] }, log);
+  const { seed } = await inDataDirectory(loadOrCreateSeed(paths.runnerKey(wanted.name)));
+  const away = await tryRegister(connection, { ...wanted, executors: [...executors.keys()] });
   const source = createRedisJobSource({
     url: config.redis.url,
     prefix: config.redis.prefix,
@@ -72,14 +74,14 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
     log,
     now: Date.now,
   });
-  await source.start();
+  await withoutSupervisor(away, source.start());
   try {
     const removal = new AbortController();
     const onRemoved = (reason: string): void => removal.abort(new Error(`${wanted.name}: ${reason}`));
     const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved, graceMs };
     const { runner, seen } = await makeRunner(wish, { source, signer: createNativeSigner(seed) });
     try {
-      await runUntilStopped(runner, { terminal, log, name: wanted.name, graceMs, removed: removal.signal });
+      await runUntilStopped(runner, { terminal, log, name: wanted.name, graceMs, away, removed: removal.signal });
     } finally {
       await runner.stop();
       await seen.close();
@@ -95,13 +97,20 @@ interface Watch {
   readonly log: Log;
   readonly name: string;
   readonly graceMs: number;
+  /** Why it is not registered now. */
+  readonly away: Error | undefined;
   /** Aborts when the runner may not go on; its reason is what the command fails with. */
   readonly removed: AbortSignal;
 }
 
-async function runUntilStopped(runner: Runner, { terminal, log, name, graceMs, removed }: Watch): Promise<void> {
+async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
+  const { terminal, log, name, graceMs, away, removed } = watch;
   const stop = AbortSignal.any([terminal.stop, removed]);
-  if (!(await startPatiently(runner, log, stop))) return;
+  if (!(await withoutSupervisor(away, startPatiently(runner, log, stop)))) return;
+  if (away !== undefined) {
+    const text = "supervisor away: going on with the present enrolment";
+    log.warn({ event: "not_registered_now", error: away.message }, text);
+  }
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
   await untilStopped({ stop });
   const draining: LogLine = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
@@ -110,19 +119,30 @@ async function runUntilStopped(runner: Runner, { terminal, log, name, graceMs, r
   removed.throwIfAborted();
 }
 
-/** Registers with the supervisor; one that is away is no reason not to run: the enrolment may stand in Redis already. */
+/**
+ * Registers with the supervisor; one that is away is no reason not to run: the enrolment may stand in Redis already. Gives
+ * why it is away.
+ */
 async function tryRegister(
   connection: CommandConnection,
   registration: Parameters<typeof register>[1],
-  log: Log,
-): Promise<void> {
+): Promise<Error | undefined> {
   try {
     await register(connection, registration);
+    return undefined;
   } catch (error) {
     if (!(error instanceof CarrierError || error instanceof NotRunningError)) throw error;
-    log.warn(
-      { event: "not_registered_now", error: error.message },
-      "supervisor away: going on with the present enrolment",
-    );
+    return error;
+  }
+}
+
+/** A step that needs no supervisor where there is an enrolment. Where there is none, both are said: it is away, and needed. */
+async function withoutSupervisor<Value>(away: Error | undefined, step: Promise<Value>): Promise<Value> {
+  try {
+    return await step;
+  } catch (error) {
+    const isOther = error instanceof RunnerError && error.outcome !== "not_registered";
+    if (away === undefined || isOther) throw error;
+    throw new Error(`${away.message} Without it: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -2,9 +2,10 @@
 import { AuditFile } from "../../src/audit-file.ts";
 import { loadKeyring, watchKeyring } from "../../src/auth/keyring-file.ts";
 import { Keyring } from "../../src/auth/keyring.ts";
-import { type Config, redactUrl } from "../../src/config.ts";
+import { type Config } from "../../src/config.ts";
 import { openDataDirectory } from "../../src/data-directory.ts";
 import { createLog, type Log } from "../../src/log.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import type { Listener, RequestHandler } from "../../src/rpc/transport.ts";
 import { createRedisStore } from "../../src/store/redis-store.ts";
 import { Supervisor } from "../../src/supervisor.ts";
@@ -38,7 +39,7 @@ export const serve: Command = {
   async run({ flags, terminal }) {
     const config = await configOf(flags, terminal);
     const log = terminalLog(terminal, config.log);
-    warnAboutFlags(flags, config, log);
+    warnAboutFlags(flags, log);
     const data = await openDataDirectory(config.data_dir);
     const { keys, requirements } = await loadKeyring(data.paths.keyring);
     const keyring = new Keyring(keys, Date.now, requirements);
@@ -108,18 +109,11 @@ async function runUntilStopped(supervisor: Supervisor, { terminal, config, log, 
   log.info({ event: "stopped" }, "supervisor stopped");
 }
 
-function warnAboutFlags(flags: Flags, config: Config, log: Log): void {
+function warnAboutFlags(flags: Flags, log: Log): void {
   if (flags.text("redis-url")?.match(/\/\/[^/@]*:[^/@]*@/u)) {
     log.warn(
       { event: "secret_in_argv" },
       "the password in --redis-url shows in ps; use SUPERVISOR_REDIS_URL or the file",
-    );
-  }
-  const isLoopback = ["127.0.0.1", "::1", "localhost"].includes(config.http.host);
-  if (config.http.enabled && !isLoopback && config.http.tls_cert === "") {
-    log.warn(
-      { event: "no_tls", host: config.http.host },
-      "HTTP beyond loopback WITHOUT TLS: anybody on the way can read jobs",
     );
   }
 }

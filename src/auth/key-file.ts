@@ -12,17 +12,26 @@ const SEED = /^[0-9a-f]{64}$/;
 /** Group or world may do anything at all. */
 const FOREIGN_ACCESS = 0o077;
 
+/** A full disk, a place that takes no files. */
+export class UnwritableError extends Error {
+  override readonly name = "UnwritableError";
+
+  constructor(path: string, cause: unknown) {
+    super(`${path} can not be written (${errorText(cause)}).`, { cause });
+  }
+}
+
+const NEW_KEY = "Make a key with: supervisor keygen --out FILE";
+
 /**
- * Reads a seed, 64 hex.
+ * Reads a seed, 64 hex. `fix` is for a file that is no seed.
  * @throws Error naming file and fix: missing (its cause has the code ENOENT), open to others, or not a seed.
  */
-export async function readSeed(path: string): Promise<string> {
+export async function readSeed(path: string, fix = NEW_KEY): Promise<string> {
   const text = await readSecret(path);
   const seed = LINE.exec(text)?.[1];
   if (seed !== undefined) return seed;
-  throw new Error(
-    `${path} is not one line of ed25519-seed: and 64 hex digits. Make a key with: supervisor keygen --out FILE`,
-  );
+  throw new Error(`${path} is not one line of ed25519-seed: and 64 hex digits. ${fix}`);
 }
 
 /**
@@ -36,15 +45,15 @@ export async function writeSeed(path: string, seedHex: string): Promise<void> {
 }
 
 /** Reads a seed, or makes one. Processes that start at once agree on one of theirs; `isNew` is true for that one alone. */
-export async function loadOrCreateSeed(path: string): Promise<{ seed: string; isNew: boolean }> {
+export async function loadOrCreateSeed(path: string, fix = NEW_KEY): Promise<{ seed: string; isNew: boolean }> {
   try {
-    return { seed: await readSeed(path), isNew: false };
+    return { seed: await readSeed(path, fix), isNew: false };
   } catch (error) {
     if (!isMissing(error)) throw error;
   }
   const seed = generateSeed();
   if (await createFile(path, `ed25519-seed:${seed}\n`)) return { seed, isNew: true };
-  return { seed: await readSeed(path), isNew: false };
+  return { seed: await readSeed(path, fix), isNew: false };
 }
 
 async function readSecret(path: string): Promise<string> {
@@ -75,7 +84,7 @@ async function createFile(path: string, text: string): Promise<boolean> {
   } catch (error) {
     // Of all steps only the link can find its name taken: the temporary name is random.
     if (hasCode(error) && error.code === "EEXIST") return false;
-    throw new Error(`${path} can not be written (${errorText(error)}).`, { cause: error });
+    throw new UnwritableError(path, error);
   } finally {
     // Where not even this works the error thrown above says why, and what stays is as closed as the secret itself.
     await rm(temporary, { force: true }).catch(() => undefined);

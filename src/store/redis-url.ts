@@ -52,8 +52,11 @@ export function parseRedisUrl(url: string): RedisTarget {
 }
 
 function credentials({ scheme, user, password }: Parts): Login {
+  // A password alone is the default user's, by name: Redis then takes it also where that user needs none, which without
+  // the name is an error that ioredis prints to the console.
+  const username = user === "" && password !== "" ? "default" : decodeURIComponent(user);
   return {
-    ...(user === "" ? {} : { username: decodeURIComponent(user) }),
+    ...(username === "" ? {} : { username }),
     ...(password === "" ? {} : { password: decodeURIComponent(password) }),
     ...(scheme.startsWith("rediss") ? { tls: {} } : {}),
   };

@@ -64,7 +64,7 @@ describe("The program", () => {
     const { program, url } = await serve(["--host", "::1"]);
 
     expect(url).toMatch(/^http:\/\/\[::1\]:\d+$/u);
-    expect(program.output).not.toContain("no_tls");
+    expect(program.output).not.toContain("http_without_tls");
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     const { code, stdout } = await runProgram(["whoami", "--to", url, "--json"], { env });
     expect([code, stdout]).toEqual([0, expect.stringContaining('"owner"')]);

@@ -23,7 +23,7 @@ const BLOCKS = blocksOf(section.split("\n## ", 1)[0] ?? "").map(({ text }) =>
     .map((line) => line.slice(2)),
 );
 const [[startDaemon = ""] = [], [serve = "", startRunner = ""] = [], [keygen = "", inspect = ""] = []] = BLOCKS;
-const [, , , [enrol = ""] = [], [makeDirectory = "", pin = "", whoami = "", submit = ""] = [], [byHand = ""] = []] =
+const [, , , [enrol = ""] = [], [makeDirectory = "", pin = "", doctor = "", submit = ""] = [], [byHand = ""] = []] =
   BLOCKS;
 
 /** A home, the two programs, and a daemon's ports. */
@@ -116,7 +116,7 @@ describe.skipIf(binary === "")("README.md's two machines", () => {
     const told = (line: string): string => line.replace("mycelium://b6c3…", url).replace("ed25519:293d…", identity);
     expect(await type(b, makeDirectory)).toMatchObject({ code: 0 });
     expect(await type(b, told(pin))).toMatchObject({ code: 0 });
-    const known = await type(b, told(whoami));
+    const known = await type(b, told(doctor));
     const ran = await type(b, told(submit));
     const answered = await type(b, byHand.replace("b6c3…", url.replace("mycelium://", "")));
 

@@ -93,12 +93,13 @@ describe("README.md's commands do what the text says:", () => {
     expect(stderr).toMatch(/^receipt good/mu);
   });
 
-  test("a job is waited for, shown, listed and deleted", () => {
+  test("a job is waited for, shown, listed, verified from files and deleted", () => {
     const { stdout } = outputOf("supervisor job wait");
 
     expect(stdout).toMatch(/^[0-9a-f-]{36} completed on demo exit code 0$/mu);
     expect(stdout).toMatch(/^result {5}done$/mu);
     expect(stdout).toMatch(/^step 1\nstep 2\nstep 3$/mu);
+    expect(stdout).toMatch(/^Verified: ed25519:[0-9a-f]{64}, which you trust, signed this outcome of this job\.$/mu);
     expect(stdout).toMatch(/^deleted [0-9a-f-]{36}$/mu);
     expect(stdout).toMatch(/^demo +online/mu);
   });

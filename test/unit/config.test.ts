@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { buildConfig, ConfigError, loadConfig, redactUrl } from "../../src/config.ts";
+import { buildConfig, ConfigError, loadConfig } from "../../src/config.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import { allSettings } from "../../src/settings.ts";
 
 function file(text: string): { path: string; text: string } {

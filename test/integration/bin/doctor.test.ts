@@ -1,11 +1,11 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 
 import { freePort } from "../../../bin/demo/port.ts";
-import { runLine } from "../../support/command-line.ts";
+import { type Console, runLine, startConsole } from "../../support/command-line.ts";
 import type { Ran } from "../../support/program.ts";
 import { startCluster } from "../../support/redis-cluster.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
@@ -205,6 +205,9 @@ describe("supervisor doctor", () => {
 
     expect(code).toBe(1);
     expect(stdout).toMatch(/^fault {3}identity key: .*Run: chmod 600 /mu);
+    await chmod(identity, 0o600);
+    await writeFile(identity, "");
+    expect((await doctor()).stdout).toMatch(/^fault {3}identity key: .*Restore it from the backup/mu);
     expect(stdout).toMatch(/^fault {3}owner key: .*is not one line of ed25519-seed:/mu);
   });
 
@@ -227,5 +230,118 @@ describe("supervisor doctor", () => {
 
     expect(piped.stdout).not.toContain("\u001B");
     expect(seen.stdout).toContain("\u001B[32mgood");
+  });
+});
+
+/** Looks on a machine that only sends jobs: no Redis is named, and the data directory is the test's own. */
+async function there(...words: readonly string[]): Promise<Ran> {
+  return runLine(["doctor", ...words], { env: { SUPERVISOR_DATA_DIR: dataDirectory } });
+}
+
+/** A key made there, and its public half. */
+async function aKey(): Promise<{ readonly file: string; readonly key: string }> {
+  const file = join(dataDirectory, "bob.key");
+  return { file, key: (await runLine(["keygen", "--out", file])).stdout.trim() };
+}
+
+describe("supervisor doctor on a machine that only sends jobs", () => {
+  let system: Console;
+  let identity = "";
+  beforeAll(async () => {
+    system = await startConsole();
+    identity = String((await system.json(["init"]))["identity"]);
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  test("says in one line that no supervisor runs there, and asks for no Redis and no files", async () => {
+    await expect(there()).resolves.toEqual({
+      code: 0,
+      stdout:
+        "good    supervisor: none runs on this host (yet); supervisor init makes one, --to URL looks at another's\n",
+      stderr: "",
+    });
+  });
+
+  test("looks at the daemon alone with --mycelium", async () => {
+    const api = `http://127.0.0.1:${await freePort()}/api/v1`;
+
+    const { code, stdout } = await there("--mycelium", "--mycelium-api", api);
+
+    expect(code).toBe(1);
+    expect(stdout.match(/^fault.*$/gmu)).toEqual([expect.stringContaining(`Mycelium ${api}: no daemon`)]);
+    expect(stdout).not.toMatch(/Redis|^warning/mu);
+  });
+
+  test("looks at Redis where one is named, and where a runner keeps its key", async () => {
+    const named = await there("--redis-url", "redis://localhost:6379");
+    await mkdir(join(dataDirectory, "runners"), { recursive: true });
+    const runner = await there();
+
+    for (const { stdout } of [named, runner]) expect(stdout).toMatch(/^\w+ +Redis redis:\/\/localhost:6379: /mu);
+  });
+
+  test("finds a supervisor elsewhere, its pin, the key and what the key may do", async () => {
+    const { file, key } = await aKey();
+    const grant = ["--role", "submitter", "--runner", "demo"];
+    await system.run(["keys", "add", "--name", "bob-laptop", "--principal", "bob", "--key", key, ...grant]);
+    await system.supervisor.terminal.waitFor(/"event":"keyring_loaded".*"keys":2|"keys":2.*"event":"keyring_loaded"/u);
+    await writeFile(join(dataDirectory, "known_supervisors"), `${system.url} ${identity}\n`);
+
+    const { code, stdout } = await there("--to", system.url, "--key", file);
+
+    expect(code).toBe(0);
+    expect(stdout.split("\n").slice(1)).toEqual([
+      `good    key ${file}: ${key}`,
+      `good    identity of ${system.url}: ${identity}`,
+      `good    supervisor ${system.url}: answers, as ${identity}`,
+      "good    whoami: bob-laptop of bob, roles submitter, runners demo",
+      "",
+    ]);
+  });
+
+  test("finds a key that is open to others, one that is nobody's, and an identity that is not known", async () => {
+    const { file } = await aKey();
+    const unknown = await there("--to", system.url, "--key", file);
+    const stranger = await there("--to", system.url, "--key", file, "--supervisor", identity);
+    await chmod(file, 0o644);
+    const open = await there("--to", system.url, "--key", file, "--supervisor", identity);
+
+    expect([unknown.code, stranger.code, open.code]).toEqual([1, 1, 1]);
+    expect(unknown.stdout).toMatch(/^fault {3}identity of http.*is not known here.*known_supervisors/mu);
+    expect(unknown.stdout).toMatch(/^good {4}supervisor http.*: answers, as ed25519:/mu);
+    expect(stranger.stdout).toMatch(/^fault {3}whoami: the supervisor answered -3\d+: .*supervisor's keys\.toml/mu);
+    expect(open.stdout).toMatch(/^fault {3}key .*bob\.key is a secret that others may read.*chmod 600/mu);
+    expect(open.stdout).not.toContain("whoami");
+  });
+
+  test("finds another identity than the pinned one, and nobody at all", async () => {
+    const { file, key } = await aKey();
+    const other = await there("--to", system.url, "--key", file, "--supervisor", key);
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const nobody = await there("--to", url, "--key", file, "--supervisor", identity);
+
+    expect([other.code, nobody.code]).toEqual([1, 1]);
+    expect(other.stdout).toMatch(
+      /^fault {3}supervisor http.*: answers as ed25519:.*which is not the pinned one\. Pin/mu,
+    );
+    expect(nobody.stdout).toContain(`fault   supervisor ${url}: The supervisor is not running at ${url}.`);
+  });
+
+  test("looks at this side alone where the daemon of a mycelium:// address is away", async () => {
+    const { file } = await aKey();
+    const api = `http://127.0.0.1:${await freePort()}/api/v1`;
+    const to = `mycelium://${"ab".repeat(32)}`;
+
+    const { code, stdout } = await there("--to", to, "--key", file, "--supervisor", identity, "--mycelium-api", api);
+
+    expect(code).toBe(1);
+    expect(stdout.match(/^\w+ +(?=\w)/gmu)?.map((word) => word.trim())).toEqual(["good", "fault", "good", "good"]);
+    expect(stdout).toContain(`fault   Mycelium ${api}: no daemon`);
+  });
+
+  test("refuses an address that is none", async () => {
+    await expect(there("--to", "ftp://host")).resolves.toMatchObject({ code: 2 });
   });
 });

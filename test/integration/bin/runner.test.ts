@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 
 import { freePort } from "../../../bin/demo/port.ts";
 import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
+import { startRedis } from "../../support/redis.ts";
 import { waitUntil } from "../../support/wait.ts";
 
 let system: Console;
@@ -158,13 +159,31 @@ describe("supervisor runner start", () => {
     const env = { SUPERVISOR_URL: `http://127.0.0.1:${await freePort()}` };
 
     const line = system.start(["runner", "start", "alone", "--exec", "bash -s", "--log-level", "warn"], { env });
-    await untilWritten(line, /"event":"not_registered_now"/u);
+    await untilWritten(line, /"event":"not_registered_now".*going on with the present enrolment/u);
     const ran = await system.run(["submit", "--runner", "alone", "--payload", "echo served", "--follow"]);
 
     expect(ran).toMatchObject({ code: 0, stdout: "served\n" });
     expect(line.terminal.stderr).not.toContain("runner_started");
     line.terminal.interrupt();
     await expect(line.ended).resolves.toBe(0);
+  });
+
+  test("says what is where the supervisor is away and no enrolment is there", async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const words = ["runner", "start", "nobody", "--exec", "bash -s"];
+
+    const unknown = await system.run(words, { env: { SUPERVISOR_URL: url } });
+    const empty = await system.run(words, {
+      env: { SUPERVISOR_URL: url, SUPERVISOR_REDIS_URL: (await startRedis()).url },
+    });
+
+    for (const { code, stderr } of [unknown, empty]) {
+      expect(code).toBe(1);
+      expect(stderr).toContain(`error: The supervisor is not running at ${url}. Start it with: `);
+      expect(stderr).not.toContain("enrolment");
+    }
+    expect(unknown.stderr).toMatch(/Without it: Runner "nobody" is not registered/u);
+    expect(empty.stderr).toMatch(/Without it: No supervisor has started on/u);
   });
 
   test("refuses a name whose runner lives", async () => {

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 
 import { freePort } from "../../../bin/demo/port.ts";
 import { type RunningLine, runLine, startLine, untilWritten } from "../../support/command-line.ts";
@@ -141,14 +141,32 @@ describe("what a supervisor writes", () => {
     expect(stderr).not.toContain("hunter2");
   });
 
-  test("warns of HTTP beyond loopback without TLS", async () => {
+  test("lets nothing but its own lines through where Redis has no password and one was given", async () => {
+    const open = await startRedis({ port: true });
+    const consoles = (["warn", "error", "info", "log"] as const).map((name) =>
+      vi.spyOn(console, name).mockReturnValue(),
+    );
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+    });
+    const line = startLine(["--port", "0", "--redis-url", `redis://:hunter2@127.0.0.1:${open.port}`], { env });
+    await untilWritten(line, /"event":"started"/u);
+
+    line.terminal.interrupt();
+    await line.ended;
+
+    expect(consoles.flatMap(({ mock }) => mock.calls)).toEqual([]);
+  });
+
+  test("warns of HTTP beyond loopback without TLS once, with the fix", async () => {
     const line = startLine(["--port", "0", "--host", "0.0.0.0"], { env });
     await untilWritten(line, /"event":"started"/u);
 
     line.terminal.interrupt();
     await line.ended;
 
-    expect(line.terminal.stderr).toContain('"event":"no_tls"');
+    const warned = line.terminal.stderr.split("\n").filter((text) => /\bTLS\b/u.test(text));
+    expect(warned).toEqual([expect.stringMatching(/"event":"http_without_tls".*"fix":"set http\.tls_cert/u)]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,6 +64,28 @@ describe("openDataDirectory()", () => {
     await chmod(paths.identity, 0o644);
 
     await expect(openDataDirectory(directory)).rejects.toThrow(/chmod/u);
+  });
+
+  test.each(["", "ed25519-seed:00\n"])(
+    "names the backup for an identity key that holds %j, and no new key",
+    async (text) => {
+      const directory = await aDirectory();
+      const { paths } = await openDataDirectory(directory);
+      await writeFile(paths.identity, text);
+
+      const opened = openDataDirectory(directory);
+
+      await expect(opened).rejects.toThrow(
+        /identity\.key is not one line of .*Restore it from the backup:.*never ran/u,
+      );
+      await expect(opened).rejects.not.toThrow(/keygen/u);
+    },
+  );
+
+  test.skipIf(!existsSync("/sys/kernel"))("names the ways out of a directory that takes no files", async () => {
+    await expect(openDataDirectory("/sys")).rejects.toThrow(
+      /^\/sys\/identity\.key can not be written \(.*\)\. Free space there, or choose another .* with --data-dir\.$/u,
+    );
   });
 
   test("takes a directory that only a runner's keys are in for a new one", async () => {

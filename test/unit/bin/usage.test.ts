@@ -38,8 +38,23 @@ describe("a wrong command line", () => {
       "Unknown option '--prot' (did you mean --port?). There is help",
     ],
     ["an option without its value", ["keygen", "--out"], "Option '--out <value>' argument missing."],
-    ["a value that looks like an option", ["submit", "--payload", "-x"], "use '--payload=-XYZ'"],
-    ["a switch with a value", ["openrpc", "--json=yes"], "Unknown option '--json'"],
+    [
+      "a value that begins with a dash",
+      ["submit", "--timeout", "-1"],
+      'error: --timeout is followed by "-1". Where that is its value, write --timeout=-1. There is help',
+    ],
+    [
+      "an option in the place of a value",
+      ["submit", "--runner", "--payload", "x"],
+      'error: --runner is followed by "--payload". Where that is its value, write --runner=--payload. There',
+    ],
+    [
+      "an option given twice",
+      ["submit", "--runner", "a", "--payload", "x", "--runner=b"],
+      'error: --runner is given twice, as "a" and as "b": leave one of them. There is help',
+    ],
+    ["a switch with a value", ["openrpc", "--json=yes"], "Option '--json' does not take an argument"],
+    ["two forms at once", ["openrpc", "--json", "--markdown"], "Give --markdown or --json, not both."],
     ["a missing argument", ["job", "get"], "<id> is missing: supervisor job get <id>"],
     ["one word too many", ["job", "get", ID, "more"], '"more" is one word too many: supervisor job get <id>'],
     ["a word where there are none", ["openrpc", "more"], '"more" is one word too many: supervisor openrpc'],
@@ -120,6 +135,13 @@ describe("a wrong command line", () => {
   test.each<[string, readonly string[], string]>([
     ["--env without =", ["--env", "BRANCH"], '--env "BRANCH" is not NAME=value.'],
     ["--env without a name", ["--env", "=main"], '--env "=main" is not NAME=value.'],
+    ["--env with a name that is none", ["--env", "F OO=s3"], '--env "F OO=…": "F OO" is no name of a variable: '],
+    [
+      "--env with a digit first",
+      ["--env", "A=1", "--env", "1A=x"],
+      '"1A" is no name of a variable: a letter or _ first',
+    ],
+    ["--env with a name of JavaScript's", ["--env", "__proto__=x"], '"__proto__" is no name of a variable'],
     ["--on-loss", ["--on-loss", "panic"], '--on-loss "panic" is neither retry nor fail.'],
     ["--id", ["--id", ID.toUpperCase()], `--id "${ID.toUpperCase()}" is no job's id`],
     ["--expires-in before --delay", ["--delay", "60", "--expires-in", "30"], "--expires-in 30 is before --delay 60"],
@@ -128,6 +150,34 @@ describe("a wrong command line", () => {
 
     expect(code).toBe(2);
     expect(stderr).toContain(says);
+  });
+
+  test("tells nothing of the value of a variable whose name is none", async () => {
+    const { stderr } = await usage(["submit", "--runner", "demo", "--payload", "x", "--env", "F OO=hunter2"]);
+
+    expect(stderr).not.toContain("hunter2");
+  });
+
+  test.each<[string, readonly string[]]>([
+    ["the same value twice", ["openrpc", "--markdown", "--markdown"]],
+    ["a switch twice", ["grafana", "--json", "--json"]],
+  ])("takes %s", async (_case, argv) => {
+    await expect(usage(argv)).resolves.toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("takes an option twice that may be, and one whose value is the same", async () => {
+    const twice = ["--env", "A=1", "--env", "B=2", "--runner", "demo", "--runner", "demo"];
+    const { code, stderr } = await usage(["submit", "--payload", "x", ...twice]);
+
+    expect(code).toBe(2);
+    expect(stderr).toContain("The identity of http://127.0.0.1:8080 is not known here.");
+  });
+
+  test.each(["openrpc", "grafana"])("%s prints with --json what it prints without", async (command) => {
+    const plain = await usage([command]);
+
+    expect(plain.code).toBe(0);
+    await expect(usage([command, "--json"])).resolves.toEqual(plain);
   });
 
   test("with runner register --slots beyond a registration's exits 2", async () => {

@@ -8,7 +8,7 @@ describe("parseRedisUrl()", () => {
     ["redis://localhost:6380/3", { host: "localhost", port: 6380, db: 3 }, "redis://localhost:6380"],
     ["redis://localhost:6380/", { host: "localhost", port: 6380 }, "redis://localhost:6380"],
     ["redis://[::1]:6380", { host: "::1", port: 6380 }, "redis://[::1]:6380"],
-    ["redis://:p%40ss@h:1", { password: "p@ss", host: "h", port: 1 }, "redis://h:1"],
+    ["redis://:p%40ss@h:1", { username: "default", password: "p@ss", host: "h", port: 1 }, "redis://h:1"],
     ["redis://me:p:w@h", { username: "me", password: "p:w", host: "h", port: 6379 }, "redis://h"],
     ["rediss://me@h", { username: "me", tls: {}, host: "h", port: 6379 }, "rediss://h"],
     ["unix:///run/redis.sock", { path: "/run/redis.sock" }, "/run/redis.sock"],
@@ -24,7 +24,7 @@ describe("parseRedisUrl()", () => {
     ];
     expect(parseRedisUrl("redis+sentinel://:pw@a:26379,b/main")).toEqual({
       kind: "sentinel",
-      options: { password: "pw", sentinels, name: "main" },
+      options: { username: "default", password: "pw", sentinels, name: "main" },
       shown: "redis+sentinel://a:26379,b/main",
     });
     expect(parseRedisUrl("rediss+sentinel://a:26379,b/main")).toMatchObject({
