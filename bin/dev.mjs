@@ -9,5 +9,5 @@ if (status === 0) {
   process.argv.splice(2, process.argv.length, "demo", "--logs");
   // The watcher's loader is of no use to what the demo starts.
   process.execArgv.length = 0;
-  await import("../dist/bin/supervisor.js");
+  await import(new URL("../dist/bin/supervisor.js", import.meta.url).href);
 }

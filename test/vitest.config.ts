@@ -8,7 +8,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // Most files wait for processes and sockets: more of them than cores are worth running at a time.
-    maxWorkers: 4,
+    maxWorkers: 3,
     // Files of a worker share its modules, which hold nothing of a test's: loading them anew for each took half the time.
     isolate: false,
     // Real processes on a noisy machine; waits are for conditions, so this is a bound and no pace.

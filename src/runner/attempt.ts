@@ -261,8 +261,9 @@ export class Attempt {
   async #settle(answer: Finished, finish: Finish, read: ReadJob | undefined): Promise<AttemptEnd> {
     if (answer.outcome === "lost") return { kind: "lost" };
     const { id, attempt } = this.#claimed.lease;
-    // Pending: accepted, and to be retried; the attempt's number, remembered before it began, is what refuses it again.
-    if (answer.state !== "pending" && read !== undefined) {
+    // Not over: accepted, and to be retried, or tried again by now, where the first answer was lost. What refuses this
+    // attempt again is its number, remembered before it began.
+    if (answer.state !== "pending" && answer.state !== "running" && read !== undefined) {
       await this.#remember({ id, attempt, expiresAt: read.job.expires_at });
     }
     const { status, reason } = finish;

@@ -41,6 +41,8 @@ export interface StoredJob {
   isCancelling: boolean;
   readonly logs: LogEntry[];
   readonly finishes: Finish[];
+  /** The attempt whose finish was accepted last. */
+  settled: string | undefined;
   /** Writes that were refused because they were stale. */
   refused: number;
   released: number;
@@ -88,6 +90,7 @@ export class MemorySource implements JobSource {
       isCancelling: queued.isCancelling ?? false,
       logs: [],
       finishes: [],
+      settled: undefined,
       refused: 0,
       released: 0,
     };
@@ -199,14 +202,17 @@ export class MemorySource implements JobSource {
       const job = this.#holder(lease);
       if (job === undefined) {
         const again = this.jobs.get(lease.id);
-        const isSame = again !== undefined && again.token === `done:${lease.token}` && again.attempt === lease.attempt;
-        return isSame ? { outcome: "accepted", state: again.state } : this.#refuse(lease, { outcome: "lost" });
+        const isSame = again !== undefined && again.settled === `${lease.attempt} ${lease.token}`;
+        return again !== undefined && isSame
+          ? { outcome: "accepted", state: again.state }
+          : this.#refuse(lease, { outcome: "lost" });
       }
       const isFailure = finish.status === "failed" || finish.status === "timeout";
       if (isFailure) job.failures += 1;
       const isRetried = isFailure && finish.isRetryable && job.failures < (job.queued.maxAttempts ?? 1);
       job.state = isRetried ? "pending" : finish.status;
-      job.token = `done:${lease.token}`;
+      job.token = undefined;
+      job.settled = `${lease.attempt} ${lease.token}`;
       job.finishes.push(finish);
       return { outcome: "accepted", state: job.state };
     });

@@ -44,7 +44,8 @@ export async function startSystem(settings = SETTINGS, redisOptions: RedisOption
     runProgram(args, { ...options, env: { ...env, SUPERVISOR_URL: url, ...options.env } });
 
   const startSupervisor: System["startSupervisor"] = async (args = []) => {
-    const program = new RunningProgram(["--config", configFile, "--port", "0", ...args], { env, cwd: directory });
+    const port = args.includes("--port") ? [] : ["--port", "0"];
+    const program = new RunningProgram(["--config", configFile, ...port, ...args], { env, cwd: directory });
     programs.push(program);
     const [, found = ""] = await program.waitFor(/"(http:\/\/127\.0\.0\.1:\d+)\/?"/u);
     return { program, url: found };

@@ -132,6 +132,9 @@ const SHOWN: Readonly<Record<string, Show>> = {
       new RegExp(String.raw`^${toNodeName(publicKey)} +${address} +${time} +\d+ +0 +\d+ ms$`, "mu"),
     );
   },
+  doctor: async (parts) => {
+    expect((await parts.run("doctor")).stdout).toMatch(/^good +supervisor mycelium:/mu);
+  },
   whoami: async (parts) => {
     expectPrinted(await parts.run("whoami"), "owner");
   },

@@ -159,6 +159,26 @@ describe("Claim loop", () => {
     expect(job.finishes[0]?.reason).toBe("log incomplete: the last 2 lines could not be stored");
   });
 
+  test("an outcome whose answer got lost, and whose job runs again elsewhere meanwhile, keeps no later attempt away", async () => {
+    const { source, queue, ended } = await start({ limits: { pollMs: 60_000 } });
+    source.lostAnswers.set("finish", 1);
+    const job = await queue({ payload: "exit 4", max_attempts: 3 });
+    await source.until(() => job.finishes.length === 1);
+    job.state = "running";
+    job.token = "another runner's";
+    await ended(1);
+    expect(source.calls.get("finish")).toBe(2);
+
+    source.loseLease(job.queued.id);
+    source.hint();
+    await ended(2);
+
+    expect(job.finishes.map(({ code, reason }) => ({ code, reason }))).toEqual([
+      { code: 4, reason: "exit code 4" },
+      { code: 4, reason: "exit code 4" },
+    ]);
+  });
+
   test("once an outcome without the last lines is handed in, none of them is stored any more", async () => {
     const { source, run } = await start({ limits: { logFlushMs: 100, callMs: 200 } });
     source.down.add("append");
