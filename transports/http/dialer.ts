@@ -55,7 +55,7 @@ class HttpDialer implements Dialer {
         body: call.text,
         signal: ender.signal,
         // A redirect would carry a signed call to a place nobody chose.
-        redirect: "error",
+        redirect: "manual",
         credentials: "omit",
       });
       const text = await this.#read(response);
@@ -98,10 +98,14 @@ class HttpDialer implements Dialer {
   /** A status other than 200: a supervisor that refused says why; anything else came from somebody in between. */
   #fault(status: number, body: string): CarrierError {
     const refusal = parseFault(body);
-    if (refusal !== undefined) return new CarrierError(`${this.url} answered ${status}: ${refusal}`, "no");
-    const what = status === 204 ? "204, no answer" : `${status}, as no supervisor does`;
-    const text = `${this.url} answered ${what}. Is this the supervisor's URL?`;
-    return new CarrierError(text, "unknown", new StatusError(status));
+    const isFinal = isLasting(status);
+    if (refusal !== undefined) {
+      const { text, limit } = refusal;
+      const fate = status === 413 && limit !== undefined ? { limit } : { isFinal };
+      return new CarrierError(`${this.url} answered ${status}: ${text}`, "no", undefined, fate);
+    }
+    const text = `${this.url} answered ${described(status)}. Is this the supervisor's URL?`;
+    return new CarrierError(text, "unknown", new StatusError(status), { isFinal });
   }
 
   #failure(error: unknown, ended: string | undefined): CarrierError {
@@ -175,13 +179,25 @@ function checkedUrl(text: string): string {
   return url.href;
 }
 
-/** `{error, fix}`, as a listener writes it. */
-function parseFault(text: string): string | undefined {
+/** Whoever answered so answers the same bytes so again; 408, 425, 429 and what is the server's own trouble pass. */
+function isLasting(status: number): boolean {
+  return status < 500 && status !== 408 && status !== 425 && status !== 429;
+}
+
+function described(status: number): string {
+  // Browsers hide the status of a redirect.
+  if (status === 0) return "with a redirect, as no supervisor does";
+  return status === 204 ? "204, no answer" : `${status}, as no supervisor does`;
+}
+
+/** `{error, fix, limit}`, as a listener writes it. */
+function parseFault(text: string): { readonly text: string; readonly limit?: string } | undefined {
   try {
     const body: unknown = JSON.parse(text);
     if (typeof body !== "object" || body === null) return undefined;
-    const { error, fix }: { error?: unknown; fix?: unknown } = body;
-    return typeof error === "string" && typeof fix === "string" ? `${error}. ${fix}` : undefined;
+    const { error, fix, limit }: { error?: unknown; fix?: unknown; limit?: unknown } = body;
+    if (typeof error !== "string" || typeof fix !== "string") return undefined;
+    return { text: `${error}. ${fix}`, ...(typeof limit === "string" ? { limit } : {}) };
   } catch {
     // Whatever it is, it is not a supervisor's.
     return undefined;

@@ -120,8 +120,8 @@ export class MyceliumDialer implements Dialer {
       return Promise.reject(this.#end);
     }
     if (bytes > this.#maxMessageBytes) {
-      const limit = `${this.#maxMessageBytes} bytes`;
-      return Promise.reject(new CarrierError(`the call has ${bytes} bytes; Mycelium carries at most ${limit}`, "no"));
+      const text = `the call has ${bytes} bytes; Mycelium carries at most ${this.#maxMessageBytes} bytes`;
+      return Promise.reject(new CarrierError(text, "no", undefined, { limit: "max_message_bytes" }));
     }
     return new Promise((resolve, reject) => {
       const pending = this.#createPending(call, bytes, (outcome) =>
@@ -267,7 +267,9 @@ export class MyceliumDialer implements Dialer {
   #outcome(answer: FoundAnswer, isBatch: boolean): string | CarrierError {
     if (isBatch && isTooLarge(answer)) {
       this.#aloneUntil = performance.now() + ALONE_MS;
-      return new CarrierError("too large in a batch; the call must be signed again", "unknown", undefined, true);
+      return new CarrierError("too large in a batch; the call must be signed again", "unknown", undefined, {
+        mustSignAgain: true,
+      });
     }
     return answer.text;
   }

@@ -24,6 +24,8 @@ interface Pending {
   readonly reject: (error: CarrierError) => void;
   /** Undefined: not sent yet. By the platform's monotonic clock. */
   sentMs: number | undefined;
+  /** Of its text. */
+  readonly bytes: number;
 }
 
 class WebSocketDialer implements Dialer {
@@ -36,6 +38,8 @@ class WebSocketDialer implements Dialer {
   readonly #listeners = new Set<(text: string | undefined) => void>();
   #connection: Promise<ClientSocket> | undefined;
   #socket: ClientSocket | undefined;
+  /** Of the longest message sent on this connection. */
+  #longestBytes = 0;
   /** When the last message came. */
   #heardMs = 0;
   #isClosed = false;
@@ -65,6 +69,7 @@ class WebSocketDialer implements Dialer {
           reject(error);
         },
         sentMs: undefined,
+        bytes: new TextEncoder().encode(call.text).length,
       };
       const end = (reason: string): void => pending.reject(this.#failure(reason, pending));
       const giveUp = (): void => end("given up by the caller");
@@ -100,6 +105,7 @@ class WebSocketDialer implements Dialer {
       // Given up, or lost again, while the connection was made.
       if (this.#pending.get(id) !== pending || this.#socket !== socket) return;
       pending.sentMs = performance.now();
+      this.#longestBytes = Math.max(this.#longestBytes, pending.bytes);
       socket.send(text);
     } catch (error) {
       if (error instanceof CarrierError) pending.reject(error);
@@ -117,7 +123,7 @@ class WebSocketDialer implements Dialer {
     try {
       const socket = await openSocket(this.url, this.#maxAnswerBytes, {
         onMessage: (text) => this.#receive(text),
-        onClose: (reason) => this.#lose(reason),
+        onClose: (reason, limit) => this.#lose(reason, limit),
       });
       this.#socket = socket;
       if (this.#isClosed) socket.close();
@@ -146,14 +152,22 @@ class WebSocketDialer implements Dialer {
     return second === undefined ? first : undefined;
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, limit?: string): void {
     const hadConnection = this.#socket !== undefined;
     this.#connection = undefined;
     this.#socket = undefined;
     for (const pending of this.#pending.values()) {
-      pending.reject(this.#failure(reason, pending));
+      // Of all that were sent the longest is beyond the limit; the others can go out again.
+      const isBeyond = limit !== undefined && pending.sentMs !== undefined && pending.bytes === this.#longestBytes;
+      pending.reject(isBeyond ? this.#tooLarge(pending, limit) : this.#failure(reason, pending));
     }
+    this.#longestBytes = 0;
     if (hadConnection) for (const callback of this.#listeners) callback(undefined);
+  }
+
+  #tooLarge({ bytes }: Pending, limit: string): CarrierError {
+    const text = `${this.url}: the call has ${bytes} bytes, more than the supervisor takes (${limit})`;
+    return new CarrierError(text, "no", undefined, { limit });
   }
 
   #failure(reason: string, { sentMs }: Pending): CarrierError {

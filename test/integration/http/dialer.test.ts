@@ -83,8 +83,25 @@ describe("createHttpDialer", () => {
 
     await expect(dialer.call(aCall())).rejects.toMatchObject({
       applied: "no",
+      limit: "max_body_bytes",
       message: `${url} answered 413: The body is larger than 10 bytes. Send less, or raise http.max_body_bytes.`,
     });
+  });
+
+  test.each([
+    [204, true],
+    [307, true],
+    [400, true],
+    [404, true],
+    [413, true],
+    [408, false],
+    [429, false],
+    [500, false],
+    [503, false],
+  ])("knows whether status %i lasts: %j", async (status, isFinal) => {
+    await using server = await aServer((_request, response) => response.writeHead(status).end());
+
+    await expect(createHttpDialer(server.url).call(aCall())).rejects.toMatchObject({ isFinal, limit: undefined });
   });
 
   test.each([
