@@ -93,6 +93,11 @@ export class SupervisorClient {
     return this.#dialer.onNotification?.bind(this.#dialer);
   }
 
+  /** As {@link Dialer.closed}. */
+  get closed(): AbortSignal | undefined {
+    return this.#dialer.closed;
+  }
+
   /** Longest `wait_ms` worth asking for over this carrier. */
   get maxWaitMs(): number {
     return this.#dialer.maxWaitMs;
@@ -201,7 +206,7 @@ export class SupervisorClient {
     if (toldMs === undefined) return false;
     const pauseMs = Math.max(toldMs, FIRST_BACKOFF_MS);
     if (this.#now() + pauseMs >= endMs) return false;
-    await pause(pauseMs, signal);
+    await pause(pauseMs, signal, this.closed);
     return true;
   }
 
@@ -222,7 +227,7 @@ export class SupervisorClient {
     const pauseMs = attempts.backoffMs * (0.5 + Math.random() / 2);
     if (this.#now() + pauseMs >= attempts.endMs) throw error;
     attempts.backoffMs = Math.min(attempts.backoffMs * 2, LAST_BACKOFF_MS);
-    await pause(pauseMs, attempts.signal);
+    await pause(pauseMs, attempts.signal, this.closed);
   }
 
   async #build<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Request> {

@@ -1,5 +1,5 @@
 /** The client's end of HTTP: one POST a call, over the platform's own fetch, so that it runs in browsers too. */
-import { CarrierError, errorText } from "../../src/errors.ts";
+import { type Applied, CarrierError, errorText } from "../../src/errors.ts";
 import type { Dialer, OutgoingCall } from "../../src/rpc/transport.ts";
 
 const MIB = 1024 * 1024;
@@ -36,19 +36,23 @@ class HttpDialer implements Dialer {
   readonly maxWaitMs = 25_000;
   readonly #maxAnswerBytes: number;
   readonly #open = new Set<Ender>();
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(url: string, maxAnswerBytes: number) {
     this.url = checkedUrl(url);
     this.#maxAnswerBytes = maxAnswerBytes;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   async call(call: OutgoingCall): Promise<string> {
     const ender = new Ender(call);
     this.#open.add(ender);
-    if (this.#isClosed) ender.end(CLOSED);
+    if (this.closed.aborted) ender.end(CLOSED);
     try {
-      if (ender.reason !== undefined) throw new CarrierError(`${this.url}: ${ender.reason}`, "no");
+      if (ender.reason !== undefined) throw this.#ended(ender.reason, "no");
       const response = await fetch(this.url, {
         method: "POST",
         headers: { "content-type": "application/json" },
@@ -71,7 +75,7 @@ class HttpDialer implements Dialer {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     for (const ender of this.#open) ender.end(CLOSED);
   }
 
@@ -108,8 +112,12 @@ class HttpDialer implements Dialer {
     return new CarrierError(text, "unknown", new StatusError(status), { isFinal });
   }
 
+  #ended(reason: string, applied: Applied, cause?: unknown): CarrierError {
+    return new CarrierError(`${this.url}: ${reason}`, applied, cause, { isFinal: this.closed.aborted });
+  }
+
   #failure(error: unknown, ended: string | undefined): CarrierError {
-    if (ended !== undefined) return new CarrierError(`${this.url}: ${ended}`, "unknown", error);
+    if (ended !== undefined) return this.#ended(ended, "unknown", error);
     const code = codeOf(error);
     const isUnsent = code !== undefined && NEVER_SENT.has(code);
     const fix = code === "ECONNREFUSED" ? ". Is the supervisor running there?" : "";

@@ -89,6 +89,7 @@ export class MyceliumDialer implements Dialer {
   readonly #maxMessageBytes: number;
   readonly #repeatAfterMs: number;
   readonly #open = new Set<Pending>();
+  readonly #closing = new AbortController();
   #queue: Pending[] = [];
   #inFlight = 0;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
@@ -109,6 +110,10 @@ export class MyceliumDialer implements Dialer {
     this.#repeatAfterMs = options.repeatAfterMs ?? DEFAULT_REPEAT_AFTER_MS;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /**
    * Sends one request.
    * @throws CarrierError when no answer came. `mustSignAgain`: the answers of its batch were too large together; the same
@@ -117,7 +122,7 @@ export class MyceliumDialer implements Dialer {
   call(call: OutgoingCall): Promise<string> {
     const bytes = new TextEncoder().encode(call.text).length;
     if (this.#end !== undefined) {
-      return Promise.reject(this.#end);
+      return Promise.reject(new CarrierError(this.#end.message, "no", this.#end, { isFinal: true }));
     }
     if (bytes > this.#maxMessageBytes) {
       const text = `the call has ${bytes} bytes; Mycelium carries at most ${this.#maxMessageBytes} bytes`;
@@ -138,7 +143,8 @@ export class MyceliumDialer implements Dialer {
 
   /** Ends all calls that are open. */
   close(): Promise<void> {
-    this.#finish(new CarrierError("the connection was closed", "unknown"));
+    this.#closing.abort();
+    this.#finish(new CarrierError(`${this.url}: the dialer is closed`, "unknown", undefined, { isFinal: true }));
     if (!this.#isDaemonShared) {
       this.#daemon.close();
     }
@@ -285,7 +291,9 @@ export class MyceliumDialer implements Dialer {
       const target = "pk" in this.#to ? addressOf(this.#to.pk) : parseAddress(this.#to.ip);
       if (own !== undefined && target !== undefined && isSameSubnet(own, target)) {
         const reason = "is the node of this daemon itself, and the overlay delivers nothing to oneself";
-        this.#finish(new CarrierError(`${this.url} ${reason}. Use HTTP on this host.`, "no"));
+        this.#finish(
+          new CarrierError(`${this.url} ${reason}. Use HTTP on this host.`, "no", undefined, { isFinal: true }),
+        );
       }
     } catch {
       // No answer now: the message itself tells why, and the next one asks again.

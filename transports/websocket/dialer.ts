@@ -5,6 +5,7 @@ import { type ClientSocket, openSocket } from "./client-socket.ts";
 import { readIncoming } from "./incoming.ts";
 
 const MIB = 1024 * 1024;
+const CLOSED = "the dialer is closed";
 
 export interface WebSocketDialerOptions {
   /** Longest answer taken, bytes; where the platform lets one choose. Default 10 MiB. */
@@ -42,7 +43,7 @@ class WebSocketDialer implements Dialer {
   #longestBytes = 0;
   /** When the last message came. */
   #heardMs = 0;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(url: string, { maxAnswerBytes = 10 * MIB, silenceMs = 5000 }: WebSocketDialerOptions) {
     this.url = checkedUrl(url);
@@ -50,8 +51,12 @@ class WebSocketDialer implements Dialer {
     this.#silenceMs = silenceMs;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   async call(call: OutgoingCall): Promise<string> {
-    if (this.#isClosed) throw new CarrierError(`${this.url}: the dialer is closed`, "no");
+    if (this.closed.aborted) throw this.#failure(CLOSED, {});
     const { id, signal } = call;
     return new Promise((resolve, reject) => {
       const settle = (): void => {
@@ -94,9 +99,9 @@ class WebSocketDialer implements Dialer {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     this.#socket?.close();
-    this.#lose("the dialer is closed");
+    this.#lose(CLOSED);
   }
 
   async #send({ id, text }: OutgoingCall, pending: Pending): Promise<void> {
@@ -126,7 +131,7 @@ class WebSocketDialer implements Dialer {
         onClose: (reason, limit) => this.#lose(reason, limit),
       });
       this.#socket = socket;
-      if (this.#isClosed) socket.close();
+      if (this.closed.aborted) socket.close();
       return socket;
     } catch (error) {
       this.#connection = undefined;
@@ -170,8 +175,9 @@ class WebSocketDialer implements Dialer {
     return new CarrierError(text, "no", undefined, { limit });
   }
 
-  #failure(reason: string, { sentMs }: Pending): CarrierError {
-    return new CarrierError(`${this.url}: ${reason}`, sentMs === undefined ? "no" : "unknown");
+  #failure(reason: string, { sentMs }: Partial<Pending>): CarrierError {
+    const applied = sentMs === undefined ? "no" : "unknown";
+    return new CarrierError(`${this.url}: ${reason}`, applied, undefined, { isFinal: this.closed.aborted });
   }
 
   /** Nothing at all for long since that call went out: the other side may be gone, and no platform tells for minutes. */

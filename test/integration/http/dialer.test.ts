@@ -175,9 +175,9 @@ describe("createHttpDialer", () => {
     await dialer.close();
 
     expect(await Promise.all(calls)).toMatchObject([
-      { name: "CarrierError", applied: "unknown", message: `${http.url}: no answer within 2000 ms` },
+      { name: "CarrierError", applied: "unknown", isFinal: false, message: `${http.url}: no answer within 2000 ms` },
       { name: "CarrierError", applied: "unknown", message: `${http.url}: given up by the caller` },
-      { name: "CarrierError", applied: "unknown", message: `${http.url}: the dialer is closed` },
+      { name: "CarrierError", applied: "unknown", isFinal: true, message: `${http.url}: the dialer is closed` },
     ]);
     await expect.poll(() => taken.map(({ signal }) => signal.aborted), PATIENT).toStrictEqual([true, true, true]);
   });
@@ -190,6 +190,7 @@ describe("createHttpDialer", () => {
 
     await expect(dialer.call(aCall())).rejects.toMatchObject({
       applied: "no",
+      isFinal: true,
       message: "http://127.0.0.1:1/: the dialer is closed",
     });
   });

@@ -233,7 +233,8 @@ describe("The WebSocket dialer", () => {
 
     expect(await call).toMatch(/^unknown: .*is closed/u);
     expect(await early).toMatch(/^no: .*is closed/u);
-    await expect(dialer.call(aCall("c"))).rejects.toMatchObject({ applied: "no" });
+    await expect(dialer.call(aCall("c"))).rejects.toMatchObject({ applied: "no", isFinal: true });
+    expect(dialer.closed?.aborted).toBe(true);
     await waitUntil(() => taken[0]?.signal.aborted === true);
     expect(taken).toHaveLength(1);
   });

@@ -222,6 +222,27 @@ describe("a call whose answer got lost", () => {
     expect(dialer.seen).toHaveLength(1);
   });
 
+  test("ends with the dialer, also in a pause", async () => {
+    const closing = new AbortController();
+    const dialer = aDialer(
+      () => {
+        throw closing.signal.aborted ? new CarrierError("closed", "no", undefined, { isFinal: true }) : lost("no");
+      },
+      { closed: closing.signal },
+    );
+    const calls = Array.from({ length: 12 }, async () =>
+      aClient(dialer)
+        .call("whoami", {})
+        .catch((error: unknown) => error),
+    );
+    await vi.waitUntil(() => dialer.seen.length === 12);
+    // The pauses after the first attempts: no clock goes on.
+    closing.abort();
+
+    for (const error of await Promise.all(calls)) expect(error).toMatchObject({ message: "closed" });
+    expect(dialer.seen).toHaveLength(24);
+  });
+
   test("pauses longer and longer, and gives up at the deadline with the carrier's error", async () => {
     const times: number[] = [];
     const dialer = aDialer(() => {
