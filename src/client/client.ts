@@ -10,7 +10,7 @@ import { type Expected, parseResponse } from "./response.ts";
 import { retryAfterMs, RpcError } from "./rpc-error.ts";
 
 export interface ClientOptions {
-  /** The carrier; it stays the caller's to close. */
+  /** The carrier; it stays the caller's to close, by `await using` where it was dialled or by `close()`. */
   readonly dialer: Dialer;
   /** Signs calls; without one only jobs signed elsewhere and methods without a credential can be sent. */
   readonly signer?: Signer;

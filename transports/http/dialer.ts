@@ -26,11 +26,11 @@ const NEVER_SENT = new Set([
 ]);
 
 /** @throws Error for what is no http or https URL, or holds a password: calls are signed, not logged in. */
-export function createHttpDialer(url: string, options: HttpDialerOptions = {}): Dialer {
+export function createHttpDialer(url: string, options: HttpDialerOptions = {}): Dialer & AsyncDisposable {
   return new HttpDialer(url, options.maxAnswerBytes ?? 10 * MIB);
 }
 
-class HttpDialer implements Dialer {
+class HttpDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = 120;
   readonly maxWaitMs = 25_000;
@@ -77,6 +77,10 @@ class HttpDialer implements Dialer {
   async close(): Promise<void> {
     this.#closing.abort();
     for (const ender of this.#open) ender.end(CLOSED);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #read(response: Response): Promise<string> {

@@ -74,7 +74,7 @@ const WAIT_DEADLINE_MARGIN_MS = 60_000;
  * of at most 100 entries and 60 kB; waiting calls and larger ones travel alone. A message is repeated byte for byte
  * until it is answered or the last of its calls has passed its deadline.
  */
-export class MyceliumDialer implements Dialer {
+export class MyceliumDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = VALIDITY_SECONDS;
   readonly maxWaitMs = MAX_WAIT_MS;
@@ -149,6 +149,10 @@ export class MyceliumDialer implements Dialer {
       this.#daemon.close();
     }
     return Promise.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #createPending(call: OutgoingCall, bytes: number, done: (outcome: string | CarrierError) => void): Pending {

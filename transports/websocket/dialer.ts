@@ -15,7 +15,7 @@ export interface WebSocketDialerOptions {
 }
 
 /** @throws Error for what is no ws or wss URL, or holds a password: calls are signed, not logged in. */
-export function createWebSocketDialer(url: string, options: WebSocketDialerOptions = {}): Dialer {
+export function createWebSocketDialer(url: string, options: WebSocketDialerOptions = {}): Dialer & AsyncDisposable {
   return new WebSocketDialer(url, options);
 }
 
@@ -29,7 +29,7 @@ interface Pending {
   readonly bytes: number;
 }
 
-class WebSocketDialer implements Dialer {
+class WebSocketDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = 120;
   readonly maxWaitMs = 25_000;
@@ -102,6 +102,10 @@ class WebSocketDialer implements Dialer {
     this.#closing.abort();
     this.#socket?.close();
     this.#lose(CLOSED);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #send({ id, text }: OutgoingCall, pending: Pending): Promise<void> {

@@ -45,6 +45,19 @@ describe("dial", () => {
   );
 });
 
+test.each(["http://127.0.0.1:1", "ws://127.0.0.1:1", `mycelium://${"ab".repeat(32)}`])(
+  "a dialer for %s is closed at the end of its block",
+  async (url) => {
+    let closed: AbortSignal | undefined;
+    {
+      await using dialer = dial(url);
+      closed = dialer.closed;
+      expect(closed?.aborted).toBe(false);
+    }
+    expect(closed?.aborted).toBe(true);
+  },
+);
+
 describe("createHttpDialer", () => {
   test.each([
     ["127.0.0.1:8080", "not a URL"],
