@@ -54,6 +54,9 @@ export class SupervisorError extends Error {
 /** Whether a request that failed was carried out all the same. */
 export type Applied = "no" | "unknown";
 
+/** What repeating a call can do. Unless told: the identical bytes may get an answer. */
+type CallFate = Partial<Pick<CarrierError, "mustSignAgain" | "isFinal" | "limit">>;
+
 /** A call never got its answer: no connection, cut, timed out, or the answer is not one. Thrown by dialers. */
 export class CarrierError extends Error {
   override readonly name = "CarrierError";
@@ -61,11 +64,17 @@ export class CarrierError extends Error {
   readonly applied: Applied;
   /** The answer is lost for good: only a call signed again, with a fresh nonce, can get one (spec: mycelium, "The dialer"). */
   readonly mustSignAgain: boolean;
+  /** The same call over the same dialer meets the same end: it is not repeated. */
+  readonly isFinal: boolean;
+  /** The limit that the call's bytes are beyond, as `x-limits` names it: clients tell it as `tooLarge`. */
+  readonly limit: string | undefined;
 
-  constructor(message: string, applied: Applied, cause?: unknown, mustSignAgain = false) {
+  constructor(message: string, applied: Applied, cause?: unknown, fate: CallFate = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.applied = applied;
-    this.mustSignAgain = mustSignAgain;
+    this.mustSignAgain = fate.mustSignAgain ?? false;
+    this.limit = fate.limit;
+    this.isFinal = fate.isFinal ?? fate.limit !== undefined;
   }
 }
 

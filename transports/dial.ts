@@ -11,7 +11,7 @@ export interface DialOptions extends HttpDialerOptions {
 }
 
 /** One line a scheme. */
-const CARRIERS: Readonly<Record<string, (url: string, options: DialOptions) => Dialer>> = {
+const CARRIERS: Readonly<Record<string, (url: string, options: DialOptions) => Dialer & AsyncDisposable>> = {
   http: createHttpDialer,
   https: createHttpDialer,
   ws: createWebSocketDialer,
@@ -21,9 +21,10 @@ const CARRIERS: Readonly<Record<string, (url: string, options: DialOptions) => D
 
 /**
  * A dialer for `http://…`, `https://…`, `ws://…`, `wss://…` or `mycelium://<node key or overlay address>`. Connects with the first call.
+ * Whoever dialled closes, by `await using` or `close()`: an open WebSocket keeps the process alive.
  * @throws Error naming the URL and the schemes there are.
  */
-export function dial(url: string, options: DialOptions = {}): Dialer {
+export function dial(url: string, options: DialOptions = {}): Dialer & AsyncDisposable {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase() ?? "";
   const carrier = Object.hasOwn(CARRIERS, scheme) ? CARRIERS[scheme] : undefined;
   if (carrier !== undefined) return carrier(url, options);

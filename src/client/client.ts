@@ -10,7 +10,7 @@ import { type Expected, parseResponse } from "./response.ts";
 import { retryAfterMs, RpcError } from "./rpc-error.ts";
 
 export interface ClientOptions {
-  /** The carrier; it stays the caller's to close. */
+  /** The carrier; it stays the caller's to close, by `await using` where it was dialled or by `close()`. */
   readonly dialer: Dialer;
   /** Signs calls; without one only jobs signed elsewhere and methods without a credential can be sent. */
   readonly signer?: Signer;
@@ -93,6 +93,11 @@ export class SupervisorClient {
     return this.#dialer.onNotification?.bind(this.#dialer);
   }
 
+  /** As {@link Dialer.closed}. */
+  get closed(): AbortSignal | undefined {
+    return this.#dialer.closed;
+  }
+
   /** Longest `wait_ms` worth asking for over this carrier. */
   get maxWaitMs(): number {
     return this.#dialer.maxWaitMs;
@@ -101,8 +106,8 @@ export class SupervisorClient {
   /**
    * Calls a method and gives its result. A signed call that got lost is signed again with a fresh nonce; everything else
    * is repeated as the identical bytes; with growing pauses, until the deadline.
-   * @throws RpcError the supervisor's refusal.
-   * @throws CarrierError no answer within the deadline; `applied` says whether it may have been carried out.
+   * @throws RpcError the supervisor's refusal; `tooLarge` also where the carrier met its limit.
+   * @throws CarrierError no answer within the deadline, or at once where none can come (`isFinal`); `applied` says whether it may have been carried out.
    * @throws TypeError a signed method without a signer, or parameters without canonical text.
    */
   async call<Name extends MethodName>(
@@ -156,6 +161,10 @@ export class SupervisorClient {
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof CarrierError)) throw error;
+      if (error.limit !== undefined) {
+        throw new RpcError(ERRORS.tooLarge.code, error.message, { limit: error.limit });
+      }
+      if (error.isFinal) throw error;
       await this.#beforeRepeat(error, attempts);
       return undefined;
     }
@@ -197,7 +206,7 @@ export class SupervisorClient {
     if (toldMs === undefined) return false;
     const pauseMs = Math.max(toldMs, FIRST_BACKOFF_MS);
     if (this.#now() + pauseMs >= endMs) return false;
-    await pause(pauseMs, signal);
+    await pause(pauseMs, signal, this.closed);
     return true;
   }
 
@@ -218,7 +227,7 @@ export class SupervisorClient {
     const pauseMs = attempts.backoffMs * (0.5 + Math.random() / 2);
     if (this.#now() + pauseMs >= attempts.endMs) throw error;
     attempts.backoffMs = Math.min(attempts.backoffMs * 2, LAST_BACKOFF_MS);
-    await pause(pauseMs, attempts.signal);
+    await pause(pauseMs, attempts.signal, this.closed);
   }
 
   async #build<Name extends MethodName>(method: Name, params: Params<Name>): Promise<Request> {

@@ -19,7 +19,7 @@ export interface FollowLogsOptions extends FollowOptions {
   readonly follow?: boolean;
 }
 
-type Caller = EventSource & Pick<SupervisorClient, "maxWaitMs">;
+type Caller = EventSource & Pick<SupervisorClient, "maxWaitMs"> & Partial<Pick<SupervisorClient, "closed">>;
 
 /** A wait whose answer got lost, on a carrier that does not notice, costs no more than this. */
 const LONGEST_WAIT_MS = 60_000;
@@ -72,7 +72,7 @@ async function* polledLogs(
   let isBegun = false;
   const waitMs = follow ? Math.min(client.maxWaitMs, LONGEST_WAIT_MS) : 0;
   for (;;) {
-    const page = await unlessAborted({ signal, isBegun: isBegun && follow }, async (options) =>
+    const page = await unlessAborted({ client, signal, isBegun: isBegun && follow }, async (options) =>
       client.call("get_job_logs", { id, from: position, wait_ms: waitMs }, options),
     );
     if (page === undefined) return;
@@ -120,7 +120,7 @@ async function* polledStates(
   let last = seen;
   for (;;) {
     const params = last === undefined ? { id, wait_ms: 0 } : { id, since: last.revision, wait_ms: waitMs };
-    const job = await unlessAborted({ signal, isBegun: last !== undefined }, async (options) =>
+    const job = await unlessAborted({ client, signal, isBegun: last !== undefined }, async (options) =>
       client.call("wait_job", params, options),
     );
     if (job === undefined) return;
@@ -142,7 +142,11 @@ function isOver(event: JobEvent): boolean {
  * away, as a subscription does: it is asked again until it is back. So does it a rate too small for a call's deadline.
  */
 async function unlessAborted<Value>(
-  { signal, isBegun }: { readonly signal: AbortSignal | undefined; readonly isBegun: boolean },
+  {
+    client,
+    signal,
+    isBegun,
+  }: { readonly client: Caller; readonly signal: AbortSignal | undefined; readonly isBegun: boolean },
   ask: (options: FollowOptions) => Promise<Value>,
 ): Promise<Value | undefined> {
   const isAborted = (): boolean => signal?.aborted === true;
@@ -154,7 +158,7 @@ async function unlessAborted<Value>(
       if (isAborted()) return undefined;
       const pauseMs = isBegun ? passingMs(error) : undefined;
       if (pauseMs === undefined) throw error;
-      await pause(pauseMs, signal);
+      await pause(pauseMs, signal, client.closed);
     }
   }
 }

@@ -1,15 +1,20 @@
 /** Waiting that ends early when nobody waits any more. */
+import { onAbort } from "./on-abort.ts";
 
-/** Resolves after `ms`, or as soon as the signal aborts: the caller looks at the signal. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+/** Resolves after `ms`, or as soon as one of the signals aborts: the caller looks at them. */
+export function pause(ms: number, ...signals: readonly (AbortSignal | undefined)[]): Promise<void> {
   return new Promise((resolve) => {
+    const present = signals.filter((signal) => signal !== undefined);
+    if (present.some(({ aborted }) => aborted)) {
+      resolve();
+      return;
+    }
     const done = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
+      for (const forget of forgets) forget();
       resolve();
     };
     const timer = setTimeout(done, ms);
-    if (signal?.aborted === true) done();
-    else signal?.addEventListener("abort", done);
+    const forgets = present.map((signal) => onAbort(signal, done));
   });
 }

@@ -127,5 +127,8 @@ export interface Dialer {
    * lost, and with it whatever was agreed on it (a login, subscriptions). Returns the way to stop that.
    */
   onNotification?(callback: (text: string | undefined) => void): () => void;
+  /** Ends all calls at once; they and all later ones fail with a CarrierError that is final. */
   close(): Promise<void>;
+  /** Aborts with `close()`: who pauses between two calls need not wait to be told by the next. */
+  readonly closed?: AbortSignal;
 }

@@ -1,5 +1,5 @@
 /** The client's end of HTTP: one POST a call, over the platform's own fetch, so that it runs in browsers too. */
-import { CarrierError, errorText } from "../../src/errors.ts";
+import { type Applied, CarrierError, errorText } from "../../src/errors.ts";
 import type { Dialer, OutgoingCall } from "../../src/rpc/transport.ts";
 
 const MIB = 1024 * 1024;
@@ -26,36 +26,40 @@ const NEVER_SENT = new Set([
 ]);
 
 /** @throws Error for what is no http or https URL, or holds a password: calls are signed, not logged in. */
-export function createHttpDialer(url: string, options: HttpDialerOptions = {}): Dialer {
+export function createHttpDialer(url: string, options: HttpDialerOptions = {}): Dialer & AsyncDisposable {
   return new HttpDialer(url, options.maxAnswerBytes ?? 10 * MIB);
 }
 
-class HttpDialer implements Dialer {
+class HttpDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = 120;
   readonly maxWaitMs = 25_000;
   readonly #maxAnswerBytes: number;
   readonly #open = new Set<Ender>();
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(url: string, maxAnswerBytes: number) {
     this.url = checkedUrl(url);
     this.#maxAnswerBytes = maxAnswerBytes;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   async call(call: OutgoingCall): Promise<string> {
     const ender = new Ender(call);
     this.#open.add(ender);
-    if (this.#isClosed) ender.end(CLOSED);
+    if (this.closed.aborted) ender.end(CLOSED);
     try {
-      if (ender.reason !== undefined) throw new CarrierError(`${this.url}: ${ender.reason}`, "no");
+      if (ender.reason !== undefined) throw this.#ended(ender.reason, "no");
       const response = await fetch(this.url, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: call.text,
         signal: ender.signal,
         // A redirect would carry a signed call to a place nobody chose.
-        redirect: "error",
+        redirect: "manual",
         credentials: "omit",
       });
       const text = await this.#read(response);
@@ -71,8 +75,12 @@ class HttpDialer implements Dialer {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     for (const ender of this.#open) ender.end(CLOSED);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #read(response: Response): Promise<string> {
@@ -98,14 +106,22 @@ class HttpDialer implements Dialer {
   /** A status other than 200: a supervisor that refused says why; anything else came from somebody in between. */
   #fault(status: number, body: string): CarrierError {
     const refusal = parseFault(body);
-    if (refusal !== undefined) return new CarrierError(`${this.url} answered ${status}: ${refusal}`, "no");
-    const what = status === 204 ? "204, no answer" : `${status}, as no supervisor does`;
-    const text = `${this.url} answered ${what}. Is this the supervisor's URL?`;
-    return new CarrierError(text, "unknown", new StatusError(status));
+    const isFinal = isLasting(status);
+    if (refusal !== undefined) {
+      const { text, limit } = refusal;
+      const fate = status === 413 && limit !== undefined ? { limit } : { isFinal };
+      return new CarrierError(`${this.url} answered ${status}: ${text}`, "no", undefined, fate);
+    }
+    const text = `${this.url} answered ${described(status)}. Is this the supervisor's URL?`;
+    return new CarrierError(text, "unknown", new StatusError(status), { isFinal });
+  }
+
+  #ended(reason: string, applied: Applied, cause?: unknown): CarrierError {
+    return new CarrierError(`${this.url}: ${reason}`, applied, cause, { isFinal: this.closed.aborted });
   }
 
   #failure(error: unknown, ended: string | undefined): CarrierError {
-    if (ended !== undefined) return new CarrierError(`${this.url}: ${ended}`, "unknown", error);
+    if (ended !== undefined) return this.#ended(ended, "unknown", error);
     const code = codeOf(error);
     const isUnsent = code !== undefined && NEVER_SENT.has(code);
     const fix = code === "ECONNREFUSED" ? ". Is the supervisor running there?" : "";
@@ -175,13 +191,25 @@ function checkedUrl(text: string): string {
   return url.href;
 }
 
-/** `{error, fix}`, as a listener writes it. */
-function parseFault(text: string): string | undefined {
+/** Whoever answered so answers the same bytes so again; 408, 425, 429 and what is the server's own trouble pass. */
+function isLasting(status: number): boolean {
+  return status < 500 && status !== 408 && status !== 425 && status !== 429;
+}
+
+function described(status: number): string {
+  // Browsers hide the status of a redirect.
+  if (status === 0) return "with a redirect, as no supervisor does";
+  return status === 204 ? "204, no answer" : `${status}, as no supervisor does`;
+}
+
+/** `{error, fix, limit}`, as a listener writes it. */
+function parseFault(text: string): { readonly text: string; readonly limit?: string } | undefined {
   try {
     const body: unknown = JSON.parse(text);
     if (typeof body !== "object" || body === null) return undefined;
-    const { error, fix }: { error?: unknown; fix?: unknown } = body;
-    return typeof error === "string" && typeof fix === "string" ? `${error}. ${fix}` : undefined;
+    const { error, fix, limit }: { error?: unknown; fix?: unknown; limit?: unknown } = body;
+    if (typeof error !== "string" || typeof fix !== "string") return undefined;
+    return { text: `${error}. ${fix}`, ...(typeof limit === "string" ? { limit } : {}) };
   } catch {
     // Whatever it is, it is not a supervisor's.
     return undefined;

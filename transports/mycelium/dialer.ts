@@ -74,7 +74,7 @@ const WAIT_DEADLINE_MARGIN_MS = 60_000;
  * of at most 100 entries and 60 kB; waiting calls and larger ones travel alone. A message is repeated byte for byte
  * until it is answered or the last of its calls has passed its deadline.
  */
-export class MyceliumDialer implements Dialer {
+export class MyceliumDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = VALIDITY_SECONDS;
   readonly maxWaitMs = MAX_WAIT_MS;
@@ -89,6 +89,7 @@ export class MyceliumDialer implements Dialer {
   readonly #maxMessageBytes: number;
   readonly #repeatAfterMs: number;
   readonly #open = new Set<Pending>();
+  readonly #closing = new AbortController();
   #queue: Pending[] = [];
   #inFlight = 0;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
@@ -109,6 +110,10 @@ export class MyceliumDialer implements Dialer {
     this.#repeatAfterMs = options.repeatAfterMs ?? DEFAULT_REPEAT_AFTER_MS;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   /**
    * Sends one request.
    * @throws CarrierError when no answer came. `mustSignAgain`: the answers of its batch were too large together; the same
@@ -117,11 +122,11 @@ export class MyceliumDialer implements Dialer {
   call(call: OutgoingCall): Promise<string> {
     const bytes = new TextEncoder().encode(call.text).length;
     if (this.#end !== undefined) {
-      return Promise.reject(this.#end);
+      return Promise.reject(new CarrierError(this.#end.message, "no", this.#end, { isFinal: true }));
     }
     if (bytes > this.#maxMessageBytes) {
-      const limit = `${this.#maxMessageBytes} bytes`;
-      return Promise.reject(new CarrierError(`the call has ${bytes} bytes; Mycelium carries at most ${limit}`, "no"));
+      const text = `the call has ${bytes} bytes; Mycelium carries at most ${this.#maxMessageBytes} bytes`;
+      return Promise.reject(new CarrierError(text, "no", undefined, { limit: "max_message_bytes" }));
     }
     return new Promise((resolve, reject) => {
       const pending = this.#createPending(call, bytes, (outcome) =>
@@ -138,11 +143,16 @@ export class MyceliumDialer implements Dialer {
 
   /** Ends all calls that are open. */
   close(): Promise<void> {
-    this.#finish(new CarrierError("the connection was closed", "unknown"));
+    this.#closing.abort();
+    this.#finish(new CarrierError(`${this.url}: the dialer is closed`, "unknown", undefined, { isFinal: true }));
     if (!this.#isDaemonShared) {
       this.#daemon.close();
     }
     return Promise.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   #createPending(call: OutgoingCall, bytes: number, done: (outcome: string | CarrierError) => void): Pending {
@@ -267,7 +277,9 @@ export class MyceliumDialer implements Dialer {
   #outcome(answer: FoundAnswer, isBatch: boolean): string | CarrierError {
     if (isBatch && isTooLarge(answer)) {
       this.#aloneUntil = performance.now() + ALONE_MS;
-      return new CarrierError("too large in a batch; the call must be signed again", "unknown", undefined, true);
+      return new CarrierError("too large in a batch; the call must be signed again", "unknown", undefined, {
+        mustSignAgain: true,
+      });
     }
     return answer.text;
   }
@@ -283,7 +295,9 @@ export class MyceliumDialer implements Dialer {
       const target = "pk" in this.#to ? addressOf(this.#to.pk) : parseAddress(this.#to.ip);
       if (own !== undefined && target !== undefined && isSameSubnet(own, target)) {
         const reason = "is the node of this daemon itself, and the overlay delivers nothing to oneself";
-        this.#finish(new CarrierError(`${this.url} ${reason}. Use HTTP on this host.`, "no"));
+        this.#finish(
+          new CarrierError(`${this.url} ${reason}. Use HTTP on this host.`, "no", undefined, { isFinal: true }),
+        );
       }
     } catch {
       // No answer now: the message itself tells why, and the next one asks again.

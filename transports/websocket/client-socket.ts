@@ -26,12 +26,16 @@ export interface ClientSocket {
 
 interface Events {
   onMessage(text: string): void;
-  /** Once, unless closed by this side. */
-  onClose(reason: string): void;
+  /** Once, unless closed by this side. `limit`: that a message of ours is beyond, as the other side names it. */
+  onClose(reason: string, limit?: string): void;
 }
 
 /** Nobody comes to the phone: a server that takes a connection but no handshake. */
 const HANDSHAKE_MS = 15_000;
+/** As ws tells of a handshake that is answered with a redirect or a refusal that lasts. */
+const REFUSED = /^Unexpected server response: (?!408|425|429)[34]\d\d$/;
+/** RFC 6455 §7.4.1. */
+const MESSAGE_TOO_BIG = 1009;
 
 /** Resolves with an open connection. @throws CarrierError when there is none; nothing was sent then. */
 export async function openSocket(url: string, maxAnswerBytes: number, events: Events): Promise<ClientSocket> {
@@ -47,7 +51,7 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
     const fail = (reason: string): void => {
       close();
       const fix = reason.includes("ECONNREFUSED") ? ". Is the supervisor running there?" : "";
-      reject(new CarrierError(`${url}: ${reason}${fix}`, "no", problem.error));
+      reject(new CarrierError(`${url}: ${reason}${fix}`, "no", problem.error, { isFinal: REFUSED.test(reason) }));
     };
     const timer = setTimeout(() => fail(`no connection within ${HANDSHAKE_MS} ms`), HANDSHAKE_MS);
     socket.addEventListener("open", () => {
@@ -65,7 +69,9 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
       const { message = "" } = problem;
       const text = [String(code), reason, message].filter((part) => part !== "").join(" ");
       if (was === "opening") fail(message === "" ? `could not connect (${text})` : message);
-      if (was === "open") events.onClose(`the connection was closed (${text})`);
+      // With an error of this side's own it is an answer that was too big.
+      const limit = code === MESSAGE_TOO_BIG && message === "" ? reason || "max_body_bytes" : undefined;
+      if (was === "open") events.onClose(`the connection was closed (${text})`, limit);
     });
   });
 }

@@ -5,6 +5,7 @@ import { type ClientSocket, openSocket } from "./client-socket.ts";
 import { readIncoming } from "./incoming.ts";
 
 const MIB = 1024 * 1024;
+const CLOSED = "the dialer is closed";
 
 export interface WebSocketDialerOptions {
   /** Longest answer taken, bytes; where the platform lets one choose. Default 10 MiB. */
@@ -14,7 +15,7 @@ export interface WebSocketDialerOptions {
 }
 
 /** @throws Error for what is no ws or wss URL, or holds a password: calls are signed, not logged in. */
-export function createWebSocketDialer(url: string, options: WebSocketDialerOptions = {}): Dialer {
+export function createWebSocketDialer(url: string, options: WebSocketDialerOptions = {}): Dialer & AsyncDisposable {
   return new WebSocketDialer(url, options);
 }
 
@@ -24,9 +25,11 @@ interface Pending {
   readonly reject: (error: CarrierError) => void;
   /** Undefined: not sent yet. By the platform's monotonic clock. */
   sentMs: number | undefined;
+  /** Of its text. */
+  readonly bytes: number;
 }
 
-class WebSocketDialer implements Dialer {
+class WebSocketDialer implements Dialer, AsyncDisposable {
   readonly url: string;
   readonly validitySeconds = 120;
   readonly maxWaitMs = 25_000;
@@ -36,9 +39,11 @@ class WebSocketDialer implements Dialer {
   readonly #listeners = new Set<(text: string | undefined) => void>();
   #connection: Promise<ClientSocket> | undefined;
   #socket: ClientSocket | undefined;
+  /** Of the longest message sent on this connection. */
+  #longestBytes = 0;
   /** When the last message came. */
   #heardMs = 0;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(url: string, { maxAnswerBytes = 10 * MIB, silenceMs = 5000 }: WebSocketDialerOptions) {
     this.url = checkedUrl(url);
@@ -46,8 +51,12 @@ class WebSocketDialer implements Dialer {
     this.#silenceMs = silenceMs;
   }
 
+  get closed(): AbortSignal {
+    return this.#closing.signal;
+  }
+
   async call(call: OutgoingCall): Promise<string> {
-    if (this.#isClosed) throw new CarrierError(`${this.url}: the dialer is closed`, "no");
+    if (this.closed.aborted) throw this.#failure(CLOSED, {});
     const { id, signal } = call;
     return new Promise((resolve, reject) => {
       const settle = (): void => {
@@ -65,6 +74,7 @@ class WebSocketDialer implements Dialer {
           reject(error);
         },
         sentMs: undefined,
+        bytes: new TextEncoder().encode(call.text).length,
       };
       const end = (reason: string): void => pending.reject(this.#failure(reason, pending));
       const giveUp = (): void => end("given up by the caller");
@@ -89,9 +99,13 @@ class WebSocketDialer implements Dialer {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     this.#socket?.close();
-    this.#lose("the dialer is closed");
+    this.#lose(CLOSED);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #send({ id, text }: OutgoingCall, pending: Pending): Promise<void> {
@@ -100,6 +114,7 @@ class WebSocketDialer implements Dialer {
       // Given up, or lost again, while the connection was made.
       if (this.#pending.get(id) !== pending || this.#socket !== socket) return;
       pending.sentMs = performance.now();
+      this.#longestBytes = Math.max(this.#longestBytes, pending.bytes);
       socket.send(text);
     } catch (error) {
       if (error instanceof CarrierError) pending.reject(error);
@@ -117,10 +132,10 @@ class WebSocketDialer implements Dialer {
     try {
       const socket = await openSocket(this.url, this.#maxAnswerBytes, {
         onMessage: (text) => this.#receive(text),
-        onClose: (reason) => this.#lose(reason),
+        onClose: (reason, limit) => this.#lose(reason, limit),
       });
       this.#socket = socket;
-      if (this.#isClosed) socket.close();
+      if (this.closed.aborted) socket.close();
       return socket;
     } catch (error) {
       this.#connection = undefined;
@@ -146,18 +161,27 @@ class WebSocketDialer implements Dialer {
     return second === undefined ? first : undefined;
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, limit?: string): void {
     const hadConnection = this.#socket !== undefined;
     this.#connection = undefined;
     this.#socket = undefined;
     for (const pending of this.#pending.values()) {
-      pending.reject(this.#failure(reason, pending));
+      // Of all that were sent the longest is beyond the limit; the others can go out again.
+      const isBeyond = limit !== undefined && pending.sentMs !== undefined && pending.bytes === this.#longestBytes;
+      pending.reject(isBeyond ? this.#tooLarge(pending, limit) : this.#failure(reason, pending));
     }
+    this.#longestBytes = 0;
     if (hadConnection) for (const callback of this.#listeners) callback(undefined);
   }
 
-  #failure(reason: string, { sentMs }: Pending): CarrierError {
-    return new CarrierError(`${this.url}: ${reason}`, sentMs === undefined ? "no" : "unknown");
+  #tooLarge({ bytes }: Pending, limit: string): CarrierError {
+    const text = `${this.url}: the call has ${bytes} bytes, more than the supervisor takes (${limit})`;
+    return new CarrierError(text, "no", undefined, { limit });
+  }
+
+  #failure(reason: string, { sentMs }: Partial<Pending>): CarrierError {
+    const applied = sentMs === undefined ? "no" : "unknown";
+    return new CarrierError(`${this.url}: ${reason}`, applied, undefined, { isFinal: this.closed.aborted });
   }
 
   /** Nothing at all for long since that call went out: the other side may be gone, and no platform tells for minutes. */

@@ -45,6 +45,19 @@ describe("dial", () => {
   );
 });
 
+test.each(["http://127.0.0.1:1", "ws://127.0.0.1:1", `mycelium://${"ab".repeat(32)}`])(
+  "a dialer for %s is closed at the end of its block",
+  async (url) => {
+    let closed: AbortSignal | undefined;
+    {
+      await using dialer = dial(url);
+      closed = dialer.closed;
+      expect(closed?.aborted).toBe(false);
+    }
+    expect(closed?.aborted).toBe(true);
+  },
+);
+
 describe("createHttpDialer", () => {
   test.each([
     ["127.0.0.1:8080", "not a URL"],
@@ -83,8 +96,25 @@ describe("createHttpDialer", () => {
 
     await expect(dialer.call(aCall())).rejects.toMatchObject({
       applied: "no",
+      limit: "max_body_bytes",
       message: `${url} answered 413: The body is larger than 10 bytes. Send less, or raise http.max_body_bytes.`,
     });
+  });
+
+  test.each([
+    [204, true],
+    [307, true],
+    [400, true],
+    [404, true],
+    [413, true],
+    [408, false],
+    [429, false],
+    [500, false],
+    [503, false],
+  ])("knows whether status %i lasts: %j", async (status, isFinal) => {
+    await using server = await aServer((_request, response) => response.writeHead(status).end());
+
+    await expect(createHttpDialer(server.url).call(aCall())).rejects.toMatchObject({ isFinal, limit: undefined });
   });
 
   test.each([
@@ -158,9 +188,9 @@ describe("createHttpDialer", () => {
     await dialer.close();
 
     expect(await Promise.all(calls)).toMatchObject([
-      { name: "CarrierError", applied: "unknown", message: `${http.url}: no answer within 2000 ms` },
+      { name: "CarrierError", applied: "unknown", isFinal: false, message: `${http.url}: no answer within 2000 ms` },
       { name: "CarrierError", applied: "unknown", message: `${http.url}: given up by the caller` },
-      { name: "CarrierError", applied: "unknown", message: `${http.url}: the dialer is closed` },
+      { name: "CarrierError", applied: "unknown", isFinal: true, message: `${http.url}: the dialer is closed` },
     ]);
     await expect.poll(() => taken.map(({ signal }) => signal.aborted), PATIENT).toStrictEqual([true, true, true]);
   });
@@ -173,6 +203,7 @@ describe("createHttpDialer", () => {
 
     await expect(dialer.call(aCall())).rejects.toMatchObject({
       applied: "no",
+      isFinal: true,
       message: "http://127.0.0.1:1/: the dialer is closed",
     });
   });

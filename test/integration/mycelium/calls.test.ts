@@ -121,8 +121,11 @@ describe("a call", () => {
     const dialer = bench.dial({ maxMessageBytes: 1_000 });
 
     await expect(dialer.call(aCall("1", "x".repeat(1_000)))).rejects.toThrow("Mycelium carries at most 1000 bytes");
+    const open = dialer.call(aCall("2"));
     await dialer.close();
-    await expect(dialer.call(aCall("2"))).rejects.toThrow("the connection was closed");
+    await expect(open).rejects.toMatchObject({ isFinal: true, message: `${dialer.url}: the dialer is closed` });
+    await expect(dialer.call(aCall("3"))).rejects.toMatchObject({ isFinal: true, applied: "no" });
+    expect(dialer.closed.aborted).toBe(true);
   });
 
   test("to the daemon's own node is refused, by key or by address", async () => {

@@ -1,4 +1,6 @@
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
+import type { Duplex } from "node:stream";
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
@@ -231,7 +233,8 @@ describe("The WebSocket dialer", () => {
 
     expect(await call).toMatch(/^unknown: .*is closed/u);
     expect(await early).toMatch(/^no: .*is closed/u);
-    await expect(dialer.call(aCall("c"))).rejects.toMatchObject({ applied: "no" });
+    await expect(dialer.call(aCall("c"))).rejects.toMatchObject({ applied: "no", isFinal: true });
+    expect(dialer.closed?.aborted).toBe(true);
     await waitUntil(() => taken[0]?.signal.aborted === true);
     expect(taken).toHaveLength(1);
   });
@@ -243,6 +246,40 @@ describe("The WebSocket dialer", () => {
     await using dialer = using(createWebSocketDialer(server.url, { maxAnswerBytes: 1000 }));
 
     expect(await failureOf(dialer.call(aCall("a")))).toMatch(/^unknown: .*Max payload size exceeded/u);
+  });
+
+  test("blames for a message too long the longest call alone, and says the limit", async () => {
+    const { handler, taken } = aHeldHandler();
+    await using server = await aWebSocketListener({ handler, limits: { maxBodyBytes: 1000 } });
+    await using dialer = using(createWebSocketDialer(server.url));
+    const short = dialer.call(aCall("a")).catch((error: unknown) => error);
+    await waitUntil(() => taken.length === 1);
+    const long = dialer.call(aCall("b", { text: "é".repeat(1000) }));
+
+    await expect(long).rejects.toMatchObject({ applied: "no", limit: "max_body_bytes", isFinal: true });
+    await expect(long).rejects.toThrow("the call has 2000 bytes, more than the supervisor takes (max_body_bytes)");
+    expect(await short).toMatchObject({ applied: "unknown", limit: undefined, isFinal: false });
+  });
+
+  test("knows that a refused handshake lasts, and that a server in trouble does not", async () => {
+    for (const [status, isFinal] of [
+      [404, true],
+      [301, true],
+      [429, false],
+      [503, false],
+    ] as const) {
+      const server = createHttpServer().on("upgrade", (_request, socket: Duplex) =>
+        socket.end(`HTTP/1.1 ${status} No\r\nContent-Length: 0\r\n\r\n`),
+      );
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      await using dialer = using(createWebSocketDialer(`ws://127.0.0.1:${port}/`));
+
+      await expect(dialer.call(aCall("a"))).rejects.toMatchObject({ applied: "no", isFinal });
+
+      server.close();
+    }
   });
 
   test("uses the platform's own WebSocket where there is one", async () => {

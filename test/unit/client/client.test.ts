@@ -56,7 +56,7 @@ function tooSoon(retryAfterMs: unknown): StubAnswer {
 }
 
 function lost(applied: "no" | "unknown", mustSignAgain = false): CarrierError {
-  return new CarrierError("cut", applied, undefined, mustSignAgain);
+  return new CarrierError("cut", applied, undefined, { mustSignAgain });
 }
 
 /** Loses the first answers, then says what it should. */
@@ -205,6 +205,42 @@ describe("a call whose answer got lost", () => {
     expect(value).toEqual(METHODS.create_job.example.result);
     expect(dialer.seen[0]?.params).toEqual(signed);
     expect(new Set(dialer.seen.map(({ call }) => call.text)).size).toBe(1);
+  });
+
+  test.each([
+    [
+      "with the limit as -32013 where its bytes are beyond one",
+      { limit: "max_body_bytes" },
+      { code: -32_013, data: { limit: "max_body_bytes" } },
+    ],
+    ["with the carrier's error where no repeat helps", { isFinal: true }, { name: "CarrierError", isFinal: true }],
+  ])("ends at once, %s", async (_title, fate, expected) => {
+    const dialer = losing([new CarrierError("refused", "no", undefined, fate)]);
+    const { error } = await settled(aClient(dialer).submitJob(await aSignedJob()));
+
+    expect(error).toMatchObject(expected);
+    expect(dialer.seen).toHaveLength(1);
+  });
+
+  test("ends with the dialer, also in a pause", async () => {
+    const closing = new AbortController();
+    const dialer = aDialer(
+      () => {
+        throw closing.signal.aborted ? new CarrierError("closed", "no", undefined, { isFinal: true }) : lost("no");
+      },
+      { closed: closing.signal },
+    );
+    const calls = Array.from({ length: 12 }, async () =>
+      aClient(dialer)
+        .call("whoami", {})
+        .catch((error: unknown) => error),
+    );
+    await vi.waitUntil(() => dialer.seen.length === 12);
+    // The pauses after the first attempts: no clock goes on.
+    closing.abort();
+
+    for (const error of await Promise.all(calls)) expect(error).toMatchObject({ message: "closed" });
+    expect(dialer.seen).toHaveLength(24);
   });
 
   test("pauses longer and longer, and gives up at the deadline with the carrier's error", async () => {

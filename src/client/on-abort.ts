@@ -1,0 +1,24 @@
+/** Many callbacks to one signal over one listener: Node warns of a leak at the eleventh listener of a signal. */
+
+const CALLBACKS = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls back once when the signal aborts, which has not happened yet; returns the way to stop that. */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  const callbacks = CALLBACKS.get(signal) ?? new Set();
+  if (callbacks.size === 0) {
+    CALLBACKS.set(signal, callbacks);
+    signal.addEventListener("abort", ring);
+  }
+  // The same function may be given twice.
+  const own = (): void => callback();
+  callbacks.add(own);
+  return () => {
+    callbacks.delete(own);
+    if (callbacks.size === 0) signal.removeEventListener("abort", ring);
+  };
+}
+
+function ring({ target }: Event): void {
+  if (!(target instanceof AbortSignal)) return;
+  for (const callback of CALLBACKS.get(target) ?? []) callback();
+}
