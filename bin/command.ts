@@ -1,5 +1,7 @@
 /** What a command of the command line is: a table entry to find it by, and a module with its options and what it does. */
+import { canonicalText } from "../src/auth/canonical-json.ts";
 import { redactUrl } from "../src/redact-url.ts";
+import { VARIABLE_NAME } from "../src/rpc/variable-name.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Wrong words on the command line: exit code 2. The message names the value and the fix. */
@@ -77,14 +79,13 @@ function twiceFault(name: string, values: readonly string[]): string | undefined
   return `--${name} is given twice, as "${redactUrl(first)}" and as "${redactUrl(second)}": leave one of them.`;
 }
 
-/** Names that a signed document may have as members, of which `env_vars` is one. */
-const VARIABLE = /^(?!(?:__proto__|constructor|prototype)$)[A-Za-z_][A-Za-z0-9_]{0,63}$/u;
+const VARIABLE = new RegExp(VARIABLE_NAME, "u");
 
 /** Of an option that takes `NAME=value`. The value may be a secret, and is not shown; a lone NAME is the command's to refuse. */
 function variableFault({ flag }: Option, values: readonly string[]): string | undefined {
   if (!flag.endsWith("<NAME=value>")) return undefined;
   const names = values.filter((pair) => pair.indexOf("=") > 0).map((pair) => pair.slice(0, pair.indexOf("=")));
-  const name = names.find((one) => !VARIABLE.test(one));
+  const name = names.find((one) => !VARIABLE.test(one) || !canonicalText({ [one]: "" }).ok);
   if (name === undefined) return undefined;
   const rule = "a letter or _ first, then letters, digits and _, 64 at most";
   return `${flag.split(" ", 1)[0]} "${name}=…": "${name}" is no name of a variable: ${rule}.`;

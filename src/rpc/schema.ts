@@ -1,6 +1,8 @@
 /** Schemas shared by the methods: compiled once, published in the OpenRPC document as they are enforced. */
 import { type Static, type TInteger, type TSchema, Type } from "typebox";
 
+import { VARIABLE_NAME } from "./variable-name.ts";
+
 const closed = { additionalProperties: false } as const;
 
 export const PublicKey = Type.String({
@@ -45,7 +47,7 @@ const EnvVars = Type.Unsafe<Readonly<Record<string, string>>>({
   type: "object",
   description: "Environment of the job; the runner's executor says which names it lets through",
   maxProperties: 64,
-  propertyNames: { pattern: "^[A-Za-z_][A-Za-z0-9_]{0,63}$" },
+  propertyNames: { pattern: VARIABLE_NAME },
   additionalProperties: { type: "string" },
 });
 
