@@ -44,6 +44,7 @@ export function impatientDialer(carrier: Dialer, stop: AbortSignal, silence?: Si
   };
   const { url, validitySeconds, maxWaitMs, defaultDeadlineMs, waitMarginMs, mayDeliverTwice = false } = carrier;
   const onNotification = carrier.onNotification?.bind(carrier);
+  const { closed } = carrier;
   return {
     url,
     validitySeconds,
@@ -52,6 +53,7 @@ export function impatientDialer(carrier: Dialer, stop: AbortSignal, silence?: Si
     ...(defaultDeadlineMs === undefined ? {} : { defaultDeadlineMs }),
     ...(waitMarginMs === undefined ? {} : { waitMarginMs }),
     ...(onNotification === undefined ? {} : { onNotification }),
+    ...(closed === undefined ? {} : { closed }),
     call,
     close: async () => carrier.close(),
   };
@@ -67,7 +69,8 @@ function interrupted(cause: unknown): InterruptedError {
 function notRunning(href: string, cause: unknown, cuts: number): NotRunningError | undefined {
   const code = cause instanceof CarrierError ? codeOf(cause) : undefined;
   if (!(cause instanceof CarrierError) || code === undefined) return undefined;
-  const says = whyNot(href.replace(/\/$/u, ""), { code, isUnsent: cause.applied === "no", cuts });
+  const { isFinal } = cause;
+  const says = whyNot(href.replace(/\/$/u, ""), { code, isUnsent: cause.applied === "no", isFinal, cuts });
   return says === undefined ? undefined : new NotRunningError(says, { cause });
 }
 
@@ -75,10 +78,12 @@ interface Failure {
   readonly code: string;
   /** Nothing left this machine. */
   readonly isUnsent: boolean;
+  /** No repeat changes it. */
+  readonly isFinal: boolean;
   readonly cuts: number;
 }
 
-function whyNot(url: string, { code, isUnsent, cuts }: Failure): string | undefined {
+function whyNot(url: string, { code, isUnsent, isFinal, cuts }: Failure): string | undefined {
   const other = "Name the supervisor's URL with --to; its first lines tell it";
   if (code === "ECONNREFUSED") {
     const port = new URL(url).port || "80";
@@ -86,7 +91,7 @@ function whyNot(url: string, { code, isUnsent, cuts }: Failure): string | undefi
   }
   if (NOT_HTTP.test(code))
     return `${url} is no supervisor: what answers there does not speak its protocol (${code}). ${other}.`;
-  if (OTHER_STATUS.test(code))
+  if (isFinal && code.startsWith("HTTP_"))
     return `${url} is no supervisor: a web server answers there (${code.replace("_", " ")}). ${other}.`;
   if (CUT.has(code)) {
     return cuts < CUTS
@@ -98,8 +103,6 @@ function whyNot(url: string, { code, isUnsent, cuts }: Failure): string | undefi
 
 /** Not HTTP, or HTTP where TLS was expected, or the other way round: of Node's parser, and of OpenSSL. */
 const NOT_HTTP = /^(?:HPE_|ERR_SSL_|EPROTO$)/u;
-/** Redirects, and refusals that no repeat changes: a wrong path or another service. 5xx may be a proxy whose supervisor starts. */
-const OTHER_STATUS = /^HTTP_(?:[23]\d\d|4(?!08|25|29)\d\d)$/u;
 const CUT: ReadonlySet<string> = new Set(["UND_ERR_SOCKET", "ECONNRESET", "EPIPE"]);
 
 function isCut(error: unknown): boolean {

@@ -43,7 +43,8 @@ export interface KeyringWatch {
 
 /**
  * Follows a keyring file. A good file replaces the keyring's keys at once, or a second later where it lacks one of them
- * and nobody asked for a reload; a bad one leaves the last good keys in force and sets `problem`. The directory is watched, since editors and `mv` put a new file in the place of the old one.
+ * and nobody asked for a reload; a bad one leaves the last good keys in force and sets `problem`. The directory is
+ * watched, since editors and `mv` put a new file in the place of the old one.
  */
 export function watchKeyring(options: KeyringWatchOptions): KeyringWatch {
   return new Watch(options);

@@ -107,7 +107,8 @@ export class SupervisorClient {
    * Calls a method and gives its result. A signed call that got lost is signed again with a fresh nonce; everything else
    * is repeated as the identical bytes; with growing pauses, until the deadline.
    * @throws RpcError the supervisor's refusal; `tooLarge` also where the carrier met its limit.
-   * @throws CarrierError no answer within the deadline, or at once where none can come (`isFinal`); `applied` says whether it may have been carried out.
+   * @throws CarrierError no answer within the deadline, or at once where none can come (`isFinal`); `applied` says whether
+   * it may have been carried out.
    * @throws TypeError a signed method without a signer, or parameters without canonical text.
    */
   async call<Name extends MethodName>(
