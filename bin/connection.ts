@@ -2,7 +2,8 @@
 import { readFile } from "node:fs/promises";
 
 import { readSeed } from "../src/auth/key-file.ts";
-import { createSigner, isPublicKey, type Signer } from "../src/auth/signature.ts";
+import { createNativeSigner } from "../src/auth/native-verifier.ts";
+import { isPublicKey, type Signer } from "../src/auth/signature.ts";
 import { SupervisorClient } from "../src/client/index.ts";
 import type { Config } from "../src/config.ts";
 import { dataPaths, type DataPaths, readIdentity } from "../src/data-directory.ts";
@@ -165,7 +166,7 @@ function dialTarget({ url, mycelium }: Target): Dialer {
 /** Signs with the key in a file. @throws Error naming the file and the fix */
 export async function signerAt(path: string): Promise<Signer> {
   try {
-    return createSigner(await readSeed(path));
+    return createNativeSigner(await readSeed(path));
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(
@@ -192,7 +193,7 @@ export async function pinnedIdentity({ url, supervisor: told }: Target, paths: D
   const known = await knownSupervisor(paths.knownSupervisors, url);
   if (known !== undefined) return known;
   try {
-    return createSigner(await readIdentity(paths)).publicKey;
+    return createNativeSigner(await readIdentity(paths)).publicKey;
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(

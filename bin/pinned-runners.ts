@@ -3,7 +3,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { basename } from "node:path";
 
 import { readSeed } from "../src/auth/key-file.ts";
-import { createSigner, isPublicKey } from "../src/auth/signature.ts";
+import { createNativeSigner } from "../src/auth/native-verifier.ts";
+import { isPublicKey } from "../src/auth/signature.ts";
 import type { DataPaths } from "../src/data-directory.ts";
 import { UsageError } from "./command.ts";
 
@@ -22,7 +23,7 @@ async function ownKeys(paths: DataPaths): Promise<readonly string[]> {
   const names = (await orNone(readdir(paths.runners))).filter((file) => file.endsWith(KEY_FILE));
   const keys = names.map(async (file) => {
     try {
-      return [createSigner(await readSeed(paths.runnerKey(basename(file, KEY_FILE)))).publicKey];
+      return [createNativeSigner(await readSeed(paths.runnerKey(basename(file, KEY_FILE)))).publicKey];
     } catch {
       // Not readable by this user, or half written: that runner is not pinned, which claims less and not more.
       return [];

@@ -2,7 +2,7 @@
 import { MAX_SIGNATURES } from "../../src/auth/credential.ts";
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
-import { createSigner } from "../../src/auth/signature.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { coSignJob, type SignedJob } from "../../src/client/job.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { type Command, type CommandInput, UsageError } from "../command.ts";
@@ -33,7 +33,7 @@ export const cosign: Command = {
     const words = jobWords(signed, { now: Date.now(), isFull: flags.has("full"), nameOf: (key) => names.get(key) });
     for (const line of words) terminal.err(`${line}\n`);
     assertWorthSigning(signed, path);
-    const signer = createSigner(await readSeed(flags.text("key") ?? paths.owner));
+    const signer = createNativeSigner(await readSeed(flags.text("key") ?? paths.owner));
     if (signed.signatures.some((entry) => entry.public_key === signer.publicKey)) {
       terminal.err(`${signer.publicKey} has signed it already; nothing was changed.\n`);
       return 0;

@@ -1,7 +1,7 @@
 /** `supervisor init`: what a first start makes on disk, and what to do next. */
 import { access } from "node:fs/promises";
 
-import { createSigner } from "../../src/auth/signature.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { dataPaths, inDataDirectory, openDataDirectory, writeKeyring } from "../../src/data-directory.ts";
 import type { Command } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
@@ -19,7 +19,7 @@ export const init: Command = {
     const { data_dir: directory } = await configOf(flags, terminal);
     const isMended = flags.has("force") && (await writeMissingKeyring(directory));
     const opened = await openDataDirectory(directory);
-    const identity = createSigner(opened.identitySeed).publicKey;
+    const identity = createNativeSigner(opened.identitySeed).publicKey;
     printData(
       terminal,
       { directory, identity, new: opened.isNew, mended: isMended },

@@ -1,6 +1,7 @@
 /** `supervisor runner register|list|status|remove`. */
 import { loadOrCreateSeed } from "../../src/auth/key-file.ts";
-import { createSigner, signDocument } from "../../src/auth/signature.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
+import { signDocument } from "../../src/auth/signature.ts";
 import { inDataDirectory } from "../../src/data-directory.ts";
 import type { RunnerDocument, RunnerView } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, type Option, UsageError } from "../command.ts";
@@ -21,7 +22,7 @@ export interface Registration {
 /** Registers a runner with the key in the data directory, which it makes when it is not there. */
 export async function register(connection: CommandConnection, wanted: Registration): Promise<RunnerView> {
   const { seed } = await inDataDirectory(loadOrCreateSeed(connection.paths.runnerKey(wanted.name)));
-  const signer = createSigner(seed);
+  const signer = createNativeSigner(seed);
   const now = Math.floor(Date.now() / 1000);
   const registration: RunnerDocument = {
     v: 1,

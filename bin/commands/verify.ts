@@ -5,7 +5,8 @@ import { Type } from "typebox";
 import { Check } from "typebox/schema";
 
 import { readSeed } from "../../src/auth/key-file.ts";
-import { createSigner, isPublicKey } from "../../src/auth/signature.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
+import { isPublicKey } from "../../src/auth/signature.ts";
 import { type Enrolment, type ReceiptQuestion, type ReceiptVerdict, verifyReceipt } from "../../src/client/index.ts";
 import { dataPaths, type DataPaths } from "../../src/data-directory.ts";
 import { errorText } from "../../src/errors.ts";
@@ -116,7 +117,7 @@ async function supervisorOf(flags: Flags, paths: DataPaths): Promise<string> {
   const [told] = publicKeys(flags, "supervisor");
   if (told !== undefined) return told;
   try {
-    return createSigner(await readSeed(paths.identity)).publicKey;
+    return createNativeSigner(await readSeed(paths.identity)).publicKey;
   } catch (error) {
     throw new UsageError("Which supervisor admitted the job? Pin its identity: --supervisor ed25519:…", {
       cause: error,

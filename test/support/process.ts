@@ -30,6 +30,7 @@ export async function runProcess(argv: readonly string[], options: ProcessOption
 export class RunningProcess {
   readonly child: ChildProcess;
   #output = "";
+  #stdout = "";
   #changed: () => void = () => undefined;
 
   constructor(argv: readonly string[], options: ProcessOptions & { readonly detached?: boolean } = {}) {
@@ -43,6 +44,7 @@ export class RunningProcess {
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
         this.#output += text;
+        if (stream === this.child.stdout) this.#stdout += text;
         this.#changed();
       });
     }
@@ -52,6 +54,11 @@ export class RunningProcess {
   /** Everything it wrote, to either stream. */
   get output(): string {
     return this.#output;
+  }
+
+  /** What it wrote to stdout alone. */
+  get stdout(): string {
+    return this.#stdout;
   }
 
   get isUp(): boolean {
