@@ -10,7 +10,7 @@ import {
 import { promisify } from "node:util";
 
 import { SupervisorError } from "../errors.ts";
-import { isCheckedKey, isCheckedSignature, type Signer, verifySignature } from "./signature.ts";
+import { isCheckedKey, isCheckedSignature, seedOf, type Signer, verifySignature } from "./signature.ts";
 
 /** Verifies by the whole rule of the spec (signing, "The verification rule"), whatever library does the work. */
 export interface Verifier {
@@ -125,13 +125,11 @@ class NobleVerifier implements Verifier {
 /**
  * A signer by OpenSSL; the same signatures as `createSigner` gives (Ed25519 is deterministic). It signs on the calling
  * thread: one signature costs about what handing it to the thread pool and back would, and only what was verified is signed.
- * @throws RangeError when the seed is not 64 hex; its text is never part of the message.
+ * @throws RangeError when the secret is no seed; its text is never part of the message.
  */
-export function createNativeSigner(seedHex: string): Signer {
-  if (!/^[0-9a-f]{64}$/.test(seedHex)) {
-    throw new RangeError("A seed is 64 lower-case hex digits. Make one with `supervisor keygen`.");
-  }
-  const key = createPrivateKey({ key: Buffer.from(PKCS8_PREFIX + seedHex, "hex"), format: "der", type: "pkcs8" });
+export function createNativeSigner(secret: string): Signer {
+  const der = Buffer.from(PKCS8_PREFIX + seedOf(secret), "hex");
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   const spki = createPublicKey(key).export({ format: "der", type: "spki" });
   return {
     publicKey: KEY_PREFIX + spki.subarray(-32).toString("hex"),

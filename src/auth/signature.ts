@@ -10,7 +10,8 @@ export type Kind = "job" | "call" | "login" | "runner" | "ticket" | "receipt";
 
 const PUBLIC_KEY = /^ed25519:[0-9a-f]{64}$/;
 const SIGNATURE = /^[0-9a-f]{128}$/;
-const SEED = /^[0-9a-f]{64}$/;
+/** Bare, or as a key file has it. */
+const SECRET = /^(?:ed25519-seed:)?([0-9a-f]{64})\r?\n?$/;
 const PREFIX = "ed25519:";
 /** The order of the base point (RFC 8032 §5.1, "L"). */
 const ORDER = Point.CURVE().n;
@@ -119,14 +120,24 @@ export function verifySignature(publicKey: string, signatureHex: string, input: 
 }
 
 /**
- * A signer in memory, with noble.
- * @throws RangeError when the seed is not 64 hex; its text is never part of the message.
+ * The seed, 64 hex, of a secret as people have it: these digits, or the text of a key file.
+ * @throws RangeError for anything else; its text is never part of the message.
  */
-export function createSigner(seedHex: string): Signer {
-  if (!SEED.test(seedHex))
-    throw new RangeError("A seed is 64 lower-case hex digits. Make one with `supervisor keygen`.");
+export function seedOf(secret: string): string {
+  const seed = SECRET.exec(secret)?.[1];
+  if (seed !== undefined) return seed;
+  throw new RangeError(
+    "A seed is 64 lower-case hex digits, alone or behind ed25519-seed: as in a key file. Make one with `supervisor keygen`.",
+  );
+}
+
+/**
+ * A signer in memory, with noble. `secret` is 64 hex or the text of a key file.
+ * @throws RangeError when it is neither; its text is never part of the message.
+ */
+export function createSigner(secret: string): Signer {
   provideHash();
-  const seed = hexToBytes(seedHex);
+  const seed = hexToBytes(seedOf(secret));
   return {
     publicKey: PREFIX + bytesToHex(getPublicKey(seed)),
     sign: async (input) => bytesToHex(sign(input, seed)),

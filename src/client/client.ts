@@ -5,6 +5,7 @@ import { type MethodName, METHODS, type Params, type Result } from "../rpc/metho
 import type { CallAuth } from "../rpc/schema.ts";
 import type { Dialer, OutgoingCall } from "../rpc/transport.ts";
 import type { SignedJob } from "./job.ts";
+import { ownSignal } from "./on-abort.ts";
 import { pause } from "./pause.ts";
 import { type Expected, parseResponse } from "./response.ts";
 import { retryAfterMs, RpcError } from "./rpc-error.ts";
@@ -117,15 +118,29 @@ export class SupervisorClient {
     options: CallOptions = {},
   ): Promise<Result<Name>> {
     const waitMs = this.#waitMs(name, params);
+    // Carriers listen to it one by one, and a program may end a thousand calls with one signal.
+    const { signal, release } = ownSignal(options.signal);
     const attempts: Attempts = {
       endMs: this.#now() + (options.deadlineMs ?? this.#defaultDeadlineMs(waitMs)),
       waitMs,
-      signal: options.signal,
+      signal,
       backoffMs: FIRST_BACKOFF_MS,
       hasCorrectedClock: false,
       hasSignedAgain: false,
       hasMetReplay: false,
     };
+    try {
+      return await this.#untilAnswered(name, params, attempts);
+    } finally {
+      release();
+    }
+  }
+
+  async #untilAnswered<Name extends MethodName>(
+    name: Name,
+    params: Params<Name>,
+    attempts: Attempts,
+  ): Promise<Result<Name>> {
     const isSigned = METHODS[name].credential === "call";
     let request = await this.#build(name, params);
     for (;;) {

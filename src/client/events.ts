@@ -2,6 +2,7 @@
 import { ERRORS } from "../errors.ts";
 import { EndEvent, type JobEvent, JobEventHead, type JobEventParams, LogEvent, StateEvent } from "../rpc/job-event.ts";
 import type { CallOptions, SupervisorClient } from "./client.ts";
+import { onAbort } from "./on-abort.ts";
 import { isAs } from "./response.ts";
 import { RpcError } from "./rpc-error.ts";
 
@@ -68,6 +69,7 @@ class Subscriber {
   readonly #id: string;
   readonly #options: FollowEventsOptions;
   readonly #callOptions: CallOptions;
+  readonly #forget: () => void;
   #seen: number | undefined;
   #subscription: string | undefined;
   /** Notifications not yet read; while unsubscribed of anybody, since the first may come with the answer. */
@@ -80,7 +82,8 @@ class Subscriber {
     this.#options = options;
     this.#callOptions = options.signal === undefined ? {} : { signal: options.signal };
     this.#seen = options.after;
-    options.signal?.addEventListener("abort", this.#ring);
+    const { signal } = options;
+    this.#forget = signal === undefined || signal.aborted ? () => undefined : onAbort(signal, () => this.#ring());
   }
 
   push(text: string | undefined): void {
@@ -111,7 +114,7 @@ class Subscriber {
 
   /** Says that nothing more is wanted; where that can not be said in time, the connection's end says it. */
   async close(): Promise<void> {
-    this.#options.signal?.removeEventListener("abort", this.#ring);
+    this.#forget();
     const subscription = this.#subscription;
     if (subscription === undefined) return;
     try {
@@ -160,7 +163,9 @@ class Subscriber {
     return this.#subscription === undefined || subscription === this.#subscription;
   }
 
-  readonly #ring = (): void => this.#wake?.();
+  #ring(): void {
+    this.#wake?.();
+  }
 }
 
 /** A `job_event`; undefined for anything else, kinds of events this client does not know yet among it. */

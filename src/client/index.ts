@@ -2,7 +2,7 @@
 
 // Calls
 export { type CallOptions, type ClientOptions, type Pins, SupervisorClient } from "./client.ts";
-export { RpcError } from "./rpc-error.ts";
+export { retryAfterMs, RpcError } from "./rpc-error.ts";
 export { type Applied, CarrierError, type ErrorName, ERRORS } from "../errors.ts";
 export type { MethodName, Params, Result } from "../rpc/methods.ts";
 export type { Dialer, OutgoingCall } from "../rpc/transport.ts";

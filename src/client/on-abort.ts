@@ -18,6 +18,16 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   };
 }
 
+/** A signal of one's own that aborts with the given one, for callees that listen to it directly; to be let go of. */
+export function ownSignal(signal: AbortSignal | undefined): {
+  readonly signal: AbortSignal | undefined;
+  readonly release: () => void;
+} {
+  if (signal === undefined || signal.aborted) return { signal, release: () => undefined };
+  const controller = new AbortController();
+  return { signal: controller.signal, release: onAbort(signal, () => controller.abort(signal.reason)) };
+}
+
 function ring({ target }: Event): void {
   if (!(target instanceof AbortSignal)) return;
   for (const callback of CALLBACKS.get(target) ?? []) callback();

@@ -37,7 +37,7 @@ async function startStage(): Promise<Stage> {
     const secret = await readFile(join(system.dataDirectory, "owner.key"), "utf8");
     const wish = {
       supervisor: await identityOf(system.url),
-      seed: secret.trim().replace("ed25519-seed:", ""),
+      seed: secret,
       runner: "demo",
       payload: 'echo one; echo two; printf done > "$HORUS_RESULT"',
       runnerKeys: [String(key)],

@@ -47,7 +47,7 @@ beforeAll(async () => {
   runner = await system.startRunner("demo", ["--log-level", "debug"]);
   const { identity: supervisor } = await system.json(["whoami"]).then(() => readIdentity());
   const secret = await readFile(join(system.dataDirectory, "owner.key"), "utf8");
-  const signer = createSigner(secret.trim().replace("ed25519-seed:", ""));
+  const signer = createSigner(secret);
   const client = new SupervisorClient({ dialer: dial(system.url), signer, supervisor });
   const submit = async (members: { readonly not_before?: number } = {}): Promise<string> => {
     const job = { supervisor, caller: signer.publicKey, runner: "demo", payload: "echo hi", traceparent: TRACE };

@@ -191,12 +191,21 @@ describe("the verification rule", () => {
 });
 
 describe("createSigner", () => {
-  test.each(["", "00".repeat(31), "00".repeat(33), "ZZ".repeat(32), `${"00".repeat(32)}\n`])(
+  const bare = "00".repeat(32);
+
+  test.each([`${bare}\n`, `ed25519-seed:${bare}`, `ed25519-seed:${bare}\n`, `ed25519-seed:${bare}\r\n`])(
+    "takes %j as what it says, as it stands in a key file",
+    (text) => {
+      expect(createSigner(text).publicKey).toBe(createSigner(bare).publicKey);
+    },
+  );
+
+  test.each(["", "00".repeat(31), `${bare}00`, "ZZ".repeat(32), `${bare}\n${bare}`, `ed25519:${bare}`, ` ${bare}`])(
     "refuses the seed %j without repeating it",
     (seed) => {
       expect(() => createSigner(seed)).toThrow(RangeError);
       expect(() => createSigner(seed)).toThrow(
-        /^A seed is 64 lower-case hex digits\. Make one with `supervisor keygen`\.$/,
+        /^A seed is 64 lower-case hex digits, alone or behind ed25519-seed: as in a key file\. Make one with `supervisor keygen`\.$/,
       );
     },
   );

@@ -1,3 +1,5 @@
+import { getEventListeners } from "node:events";
+
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { canonicalText } from "../../../src/auth/canonical-json.ts";
@@ -394,6 +396,27 @@ describe("a caller that gives up", () => {
     });
 
     await expect(aClient(dialer).call("whoami", {}, { signal: controller.signal })).rejects.toThrow("enough");
+  });
+});
+
+describe("many calls that one signal ends", () => {
+  test("hear of it by one listener, since Node warns of more than ten, and leave none behind", async () => {
+    const controller = new AbortController();
+    const dialer = aDialer(async ({ call }) => {
+      await new Promise((resolve) => call.signal?.addEventListener("abort", resolve));
+      throw lost("unknown");
+    });
+    const client = aClient(dialer);
+    const listeners = (): number => getEventListeners(controller.signal, "abort").length;
+    const calls = Array.from({ length: 20 }, async () => client.call("whoami", {}, { signal: controller.signal }));
+    const ends = Promise.allSettled(calls);
+    await vi.waitFor(() => expect(dialer.seen).toHaveLength(20));
+    const present = listeners();
+
+    controller.abort(new Error("enough"));
+
+    expect((await ends).map((end) => "reason" in end && String(end.reason))).toEqual(calls.map(() => "Error: enough"));
+    expect([present, listeners()]).toEqual([1, 0]);
   });
 });
 

@@ -19,6 +19,7 @@ test("the public door has what a program needs, and nothing by accident", () => 
     "followStates",
     "generateSeed",
     "isPublicKey",
+    "retryAfterMs",
     "signDocument",
     "signJob",
     "verifyReceipt",
