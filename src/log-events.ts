@@ -12,7 +12,7 @@ const OF_SUPERVISOR = {
   subscription_failed: "A follower is told nothing more",
   keyring_loaded: "`keys.toml` was read and is in force",
   keyring_refused: "`keys.toml` has a fault; the last good one stays in force",
-  keyring_watch_failed: "Changes of `keys.toml` are only seen on SIGHUP",
+  keyring_watch_failed: "Changes of `keys.toml` are seen some seconds later, or on SIGHUP",
   keyring_check_failed: "The keyrings of the supervisors could not be compared",
   keyring_not_settled: "The same, while removals are carried out; compared again",
   keyrings_differ: "Another supervisor on this Redis goes by another keyring",

@@ -16,6 +16,11 @@ const LONGEST_SETTLE_MS = 500;
  * rights that end with a key's removal never come back (spec: signing, "Keyring").
  */
 const REMOVAL_SETTLE_MS = 1000;
+/**
+ * And looked at so often, in ms, where no sign came: none does of what another machine writes to a shared directory, nor
+ * of a file in another directory behind a symbolic link.
+ */
+const LOOK_MS = 5000;
 
 /**
  * Reads a keyring.
@@ -31,6 +36,8 @@ export interface KeyringWatchOptions {
   readonly log: Log;
   /** Hears of each new problem, and with undefined of its end. */
   readonly onProblem?: (problem: string | undefined) => void;
+  /** Between two looks without a sign, ms; 5000 unless told. */
+  readonly lookMs?: number | undefined;
 }
 
 export interface KeyringWatch {
@@ -44,7 +51,7 @@ export interface KeyringWatch {
 /**
  * Follows a keyring file. A good file replaces the keyring's keys at once, or a second later where it lacks one of them
  * and nobody asked for a reload; a bad one leaves the last good keys in force and sets `problem`. The directory is
- * watched, since editors and `mv` put a new file in the place of the old one.
+ * watched, since editors and `mv` put a new file in the place of the old one; what no watch tells is seen by looking.
  */
 export function watchKeyring(options: KeyringWatchOptions): KeyringWatch {
   return new Watch(options);
@@ -53,6 +60,7 @@ export function watchKeyring(options: KeyringWatchOptions): KeyringWatch {
 class Watch implements KeyringWatch {
   readonly #options: KeyringWatchOptions;
   readonly #watcher: FSWatcher | undefined;
+  #look: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** Of the first sign of a change since the file was last read. */
   #signMs: number | undefined;
@@ -67,6 +75,7 @@ class Watch implements KeyringWatch {
   constructor(options: KeyringWatchOptions) {
     this.#options = options;
     this.#watcher = this.#watchDirectory();
+    this.#lookLater();
     // What changed between the first load and the watch would else be missed until the next change.
     void this.#enqueue(false);
   }
@@ -82,6 +91,7 @@ class Watch implements KeyringWatch {
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#look);
     this.#watcher?.close();
   }
 
@@ -90,7 +100,7 @@ class Watch implements KeyringWatch {
     const warn = (error: unknown): void => {
       log.warn(
         { event: "keyring_watch_failed", path, error: errorText(error) },
-        "keys.toml is read again on SIGHUP only",
+        "keys.toml can not be watched: its changes are seen some seconds later, or on SIGHUP",
       );
     };
     try {
@@ -102,6 +112,15 @@ class Watch implements KeyringWatch {
       warn(error);
       return undefined;
     }
+  }
+
+  /** One look after the other: a file system that hangs collects none. */
+  #lookLater(): void {
+    const look = async (): Promise<void> => {
+      await this.#enqueue(false);
+      if (!this.#isStopped) this.#lookLater();
+    };
+    this.#look = setTimeout(() => void look(), this.#options.lookMs ?? LOOK_MS).unref();
   }
 
   #settle(): void {

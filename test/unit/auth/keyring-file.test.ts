@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -33,7 +33,10 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function aWatch(watched = path): Promise<{
+async function aWatch(
+  watched = path,
+  lookMs?: number,
+): Promise<{
   keyring: Keyring;
   watch: KeyringWatch;
   events: string[];
@@ -47,7 +50,7 @@ async function aWatch(watched = path): Promise<{
     if (typeof fields === "object" && fields !== null && "event" in fields) events.push(String(fields.event));
   };
   const log: Log = { debug: note, info: note, warn: note, error: note };
-  const watch = watchKeyring({ path: watched, keyring, log, onProblem: (problem) => problems.push(problem) });
+  const watch = watchKeyring({ path: watched, keyring, log, onProblem: (problem) => problems.push(problem), lookMs });
   watches.push(watch);
   return { keyring, watch, events, problems };
 }
@@ -189,6 +192,19 @@ describe("watchKeyring", () => {
 
     expect(problems[0]).toMatch(/not carried out everywhere/);
     expect(keyring.find(caller)).toBeUndefined();
+  });
+
+  test("follows a file in another directory behind a symbolic link, of which no watch tells", async () => {
+    const elsewhere = await mkdtemp(join(tmpdir(), "keyring-elsewhere-"));
+    onTestFinished(async () => rm(elsewhere, { recursive: true, force: true }));
+    const link = join(directory, "link.toml");
+    await copyFile(path, join(elsewhere, "keys.toml"));
+    await symlink(join(elsewhere, "keys.toml"), link);
+    const { keyring } = await aWatch(link, 50);
+    await writeFile(join(elsewhere, "keys.toml"), textOf(caller));
+
+    await waitUntil(() => keyring.find(approver) === undefined);
+    expect(keyring.find(caller)).toBeDefined();
   });
 
   test("reads an unchanged file without replacing anything", async () => {
