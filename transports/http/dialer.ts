@@ -1,6 +1,7 @@
 /** The client's end of HTTP: one POST a call, over the platform's own fetch, so that it runs in browsers too. */
 import { type Applied, CarrierError, errorText } from "../../src/errors.ts";
 import type { Dialer, OutgoingCall } from "../../src/rpc/transport.ts";
+import { isLasting } from "./status.ts";
 
 const MIB = 1024 * 1024;
 
@@ -122,6 +123,10 @@ class HttpDialer implements Dialer, AsyncDisposable {
 
   #failure(error: unknown, ended: string | undefined): CarrierError {
     if (ended !== undefined) return this.#ended(ended, "unknown", error);
+    if (isForbiddenPort(error)) {
+      const text = `${this.url}: fetch calls no such port, it is another protocol's. Give the supervisor another one.`;
+      return new CarrierError(text, "no", error, { isFinal: true });
+    }
     const code = codeOf(error);
     const isUnsent = code !== undefined && NEVER_SENT.has(code);
     const fix = code === "ECONNREFUSED" ? ". Is the supervisor running there?" : "";
@@ -191,11 +196,6 @@ function checkedUrl(text: string): string {
   return url.href;
 }
 
-/** Whoever answered so answers the same bytes so again; 408, 425, 429 and what is the server's own trouble pass. */
-function isLasting(status: number): boolean {
-  return status < 500 && status !== 408 && status !== 425 && status !== 429;
-}
-
 function described(status: number): string {
   // Browsers hide the status of a redirect.
   if (status === 0) return "with a redirect, as no supervisor does";
@@ -214,6 +214,11 @@ function parseFault(text: string): { readonly text: string; readonly limit?: str
     // Whatever it is, it is not a supervisor's.
     return undefined;
   }
+}
+
+/** "Port blocking" of the Fetch standard, as Node tells it. */
+function isForbiddenPort(error: unknown): boolean {
+  return error instanceof TypeError && error.cause instanceof Error && error.cause.message === "bad port";
 }
 
 /** Node's fetch says "fetch failed" and keeps the reason in `cause`, sometimes one for each address it tried. */

@@ -1,5 +1,6 @@
 /** A WebSocket to a server: the platform's own where there is one (browsers, newer Node), else the package ws. */
 import { CarrierError } from "../../src/errors.ts";
+import { isLasting } from "../http/status.ts";
 
 interface Problem {
   readonly message?: string;
@@ -32,8 +33,8 @@ interface Events {
 
 /** Nobody comes to the phone: a server that takes a connection but no handshake. */
 const HANDSHAKE_MS = 15_000;
-/** As ws tells of a handshake that is answered with a redirect or a refusal that lasts. */
-const REFUSED = /^Unexpected server response: (?!408|425|429)[34]\d\d$/;
+/** As ws tells of a handshake that got another answer; browsers tell nothing. */
+const ANSWERED = /^Unexpected server response: (\d{3})$/;
 /** RFC 6455 §7.4.1. */
 const MESSAGE_TOO_BIG = 1009;
 
@@ -51,7 +52,9 @@ export async function openSocket(url: string, maxAnswerBytes: number, events: Ev
     const fail = (reason: string): void => {
       close();
       const fix = reason.includes("ECONNREFUSED") ? ". Is the supervisor running there?" : "";
-      reject(new CarrierError(`${url}: ${reason}${fix}`, "no", problem.error, { isFinal: REFUSED.test(reason) }));
+      const status = ANSWERED.exec(reason)?.[1];
+      const isFinal = status !== undefined && isLasting(Number(status));
+      reject(new CarrierError(`${url}: ${reason}${fix}`, "no", problem.error, { isFinal }));
     };
     const timer = setTimeout(() => fail(`no connection within ${HANDSHAKE_MS} ms`), HANDSHAKE_MS);
     socket.addEventListener("open", () => {

@@ -88,6 +88,14 @@ describe("createHttpDialer", () => {
     });
   });
 
+  test("says at once that no fetch calls a port of another protocol", async () => {
+    await expect(createHttpDialer("http://127.0.0.1:6000").call(aCall())).rejects.toMatchObject({
+      applied: "no",
+      isFinal: true,
+      message: /^http:\/\/127\.0\.0\.1:6000\/: fetch calls no such port/u,
+    });
+  });
+
   test("knows that nothing was applied where the supervisor refused, and says what it said", async () => {
     await using http = await anHttpListener({ limits: { maxBodyBytes: 10 } });
     const { url } = http;
@@ -110,6 +118,7 @@ describe("createHttpDialer", () => {
     [408, false],
     [429, false],
     [500, false],
+    [501, true],
     [503, false],
   ])("knows whether status %i lasts: %j", async (status, isFinal) => {
     await using server = await aServer((_request, response) => response.writeHead(status).end());
