@@ -178,7 +178,7 @@ export class SimulatedDaemon {
     await this.#overlay.pause(this.slowMs);
     const special = this.intercept?.(method, path);
     if (special === "cut") {
-      request.destroy();
+      request.socket.destroy();
     }
     if (special === "hang" || special === "cut") {
       return;
