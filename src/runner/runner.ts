@@ -162,9 +162,10 @@ class ClaimingRunner implements Runner {
   }
 
   async start(): Promise<void> {
-    const { source, scratchDirectory, log } = this.#options;
+    const { source, scratchDirectory, seen, log } = this.#options;
     await attach(source, this.#hello);
     this.#isAttached = true;
+    await seen.reload();
     if (scratchDirectory !== undefined) await clearScratch(scratchDirectory, log);
     this.#stopHints = source.onHint((hint) => {
       if (hint.kind === "cancel") this.#keeper.hint(hint.id);

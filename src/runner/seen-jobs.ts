@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rename, stat } from "node:fs/promises";
 /**
  * What a runner remembers on disk of the jobs it ran, so that who can write to Redis can not have them run again: one
  * JSON line for each start and each accepted outcome, flushed to disk before anything follows from it.
@@ -12,7 +12,7 @@ import { JobId } from "../rpc/schema.ts";
 
 /** Kept this long beyond `expires_at`: a clock that is set back must not bring a job back. */
 const MARGIN_MS = 3_600_000;
-/** The file is written anew when it has grown by this many lines beyond what is still worth remembering. */
+/** The file is written anew when it holds this many lines more than twice what was worth remembering the last time. */
 const SLACK_LINES = 10_000;
 
 const Line = Compile(
@@ -44,6 +44,11 @@ export interface SeenAttempt {
 }
 
 export interface SeenJobs {
+  /**
+   * Adds what stands on disk by now. To be called once the runner holds its name: an earlier process of it may have gone on
+   * writing while this one waited. @throws Error as {@link openSeenJobs}
+   */
+  reload(): Promise<void>;
   /** Why this attempt must not run, or undefined. */
   refusal(id: string, attempt: number): string | undefined;
   /** Remembers that the attempt starts. Resolves when it is on disk. @throws Error when it can not be. */
@@ -77,8 +82,12 @@ class SeenFile implements SeenJobs {
   readonly #jobs: Map<string, Seen>;
   #file: FileHandle | undefined;
   #lines = 0;
+  /** Lines from which on it is written anew. */
+  #mostLines = 0;
   /** Not written by this process yet, or written in part: nothing may be put behind what stands there. */
   #isTorn = true;
+  /** Something is remembered that is not on disk. */
+  #isAhead = false;
   #isClosed = false;
   #pending: string[] = [];
   #flush: Promise<void> | undefined;
@@ -87,6 +96,14 @@ class SeenFile implements SeenJobs {
     this.#path = path;
     this.#now = now;
     this.#jobs = jobs;
+  }
+
+  async reload(): Promise<void> {
+    for (const [id, { attempt, exp, accepted }] of await readJobs(this.#path)) {
+      const known = this.#jobs.get(id);
+      const highest = Math.max(attempt, known?.attempt ?? 0);
+      this.#jobs.set(id, { attempt: highest, exp, accepted: accepted || known?.accepted === true });
+    }
   }
 
   refusal(id: string, attempt: number): string | undefined {
@@ -108,12 +125,16 @@ class SeenFile implements SeenJobs {
     // What could not be written was told to who asked for it.
     await this.#flush?.catch(() => undefined);
     this.#isClosed = true;
+    // A disk that was full may have room again.
+    if (this.#isAhead) await this.#rewrite().catch(() => undefined);
     await this.#file?.close();
     this.#file = undefined;
   }
 
   /** Writes what is worth remembering to a new file and puts it in the place of the old one. */
   async #rewrite(): Promise<void> {
+    if (this.#file === undefined) await this.reload();
+    else await this.#ensureOurs(this.#file);
     const oldest = Math.floor((this.#now() - MARGIN_MS) / 1000);
     for (const [id, seen] of this.#jobs) if (seen.exp < oldest) this.#jobs.delete(id);
     const file = await open(`${this.#path}.new`, "w", 0o600);
@@ -126,7 +147,19 @@ class SeenFile implements SeenJobs {
     }
     await this.#file?.close();
     this.#file = file;
+    await syncDirectory(dirname(this.#path));
     this.#lines = this.#jobs.size;
+    this.#mostLines = this.#jobs.size * 2 + SLACK_LINES;
+  }
+
+  /**
+   * A process that was frozen for longer than a lease may find its name, and this file, with another one: what it wrote
+   * would be read by nobody, or take the place of what the other one wrote. @throws Error then
+   */
+  async #ensureOurs(file: FileHandle): Promise<void> {
+    const there = await stat(this.#path).catch(() => undefined);
+    if (there === undefined || there.ino === (await file.stat()).ino) return;
+    throw new Error(`${this.#path}: another process has put its own in its place. Start this runner anew.`);
   }
 
   async #fill(file: FileHandle): Promise<void> {
@@ -134,7 +167,6 @@ class SeenFile implements SeenJobs {
     await file.writeFile([...this.#jobs].map(([id, seen]) => toLine(id, seen)).join(""));
     await file.sync();
     await rename(`${this.#path}.new`, this.#path);
-    await syncDirectory(dirname(this.#path));
   }
 
   /** In memory at once, on disk before it resolves; everything asked for during one flush shares the next. */
@@ -156,16 +188,19 @@ class SeenFile implements SeenJobs {
     try {
       if (this.#isClosed) throw new Error(`${this.#path}: closed`);
       this.#lines += lines.length;
-      if (this.#file === undefined || this.#isTorn || this.#lines > this.#jobs.size * 2 + SLACK_LINES) {
+      if (this.#file === undefined || this.#isTorn || this.#lines > this.#mostLines) {
         // It holds these lines too: the memory is ahead of the file.
         await this.#rewrite();
       } else {
+        await this.#ensureOurs(this.#file);
         await this.#file.appendFile(lines.join(""));
         await this.#file.datasync();
       }
       this.#isTorn = false;
+      this.#isAhead = false;
     } catch (error) {
       this.#isTorn = true;
+      this.#isAhead = true;
       throw error;
     } finally {
       this.#flush = undefined;

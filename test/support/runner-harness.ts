@@ -117,6 +117,7 @@ export function harnessSlot(): HarnessSlot {
 
 /** Remembers nothing. */
 const NO_SEEN: SeenJobs = {
+  reload: async () => undefined,
   refusal: () => undefined,
   started: async () => undefined,
   accepted: async () => undefined,

@@ -1,4 +1,5 @@
 /** Somebody who can write to Redis puts something else there: each is refused with its reason, and the runner goes on. */
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,7 +13,7 @@ import { openSeenJobs } from "../../../src/runner/seen-jobs.ts";
 import { aQueuedJob, harnessSlot, type JobWishes } from "../../support/runner-harness.ts";
 import { aSigner, VECTORS } from "../../support/signing.ts";
 
-const { start, stop } = harnessSlot();
+const { create, start, stop } = harnessSlot();
 
 afterEach(async () => stop());
 
@@ -234,6 +235,19 @@ describe("Replays", () => {
 
     expect(seen.refusal(job.queued.id, 2)).toBe("this runner has finished it already");
     await seen.close();
+  });
+
+  test("what an earlier process of the name finished while this one waited for it is not forgotten", async () => {
+    const { runner, run, directory } = await create();
+    const { id, expiresAt } = { id: randomUUID(), expiresAt: Math.floor(Date.now() / 1000) + 3600 };
+    const earlier = await openSeenJobs({ path: join(directory, "seen"), now: Date.now });
+    await earlier.accepted({ id, attempt: 1, expiresAt });
+    await earlier.close();
+    await runner.start();
+
+    const job = await run({ id, stored: { firstAttempt: 2 } });
+
+    expect(job.finishes[0]).toMatchObject({ reason: "refused: this runner has finished it already" });
   });
 
   test("a memory that can not be written lets nothing start: the job is given back", async () => {

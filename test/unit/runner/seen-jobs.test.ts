@@ -139,6 +139,75 @@ describe("SeenJobs", () => {
     expect(seen.refusal(ID, 10_050)).toBeDefined();
   });
 
+  test("forgets what has expired, in memory and on disk, while every job leaves its two lines", async () => {
+    let nowSeconds = NOW;
+    const seen = await openSeenJobs({ path, now: () => nowSeconds * 1000 });
+    open = seen;
+    const runAll = async (prefix: string): Promise<void> => {
+      const ids = Array.from(
+        { length: 6000 },
+        (_, index) => `${prefix}-7c4d-7e5f-8a9b-${String(index).padStart(12, "0")}`,
+      );
+      await Promise.all(ids.map(async (id) => seen.started({ id, attempt: 1, expiresAt: nowSeconds + 60 })));
+      await Promise.all(ids.map(async (id) => seen.accepted({ id, attempt: 1, expiresAt: nowSeconds + 60 })));
+    };
+
+    for (let day = 0; day < 6; day += 1) {
+      await runAll(`0190a3b${day}-0000`);
+      nowSeconds += 86_400;
+    }
+
+    expect((await lines()).length).toBeLessThan(3 * 12_000);
+    expect(seen.refusal("0190a3b0-0000-7c4d-7e5f-8a9b-000000000000", 1)).toBeUndefined();
+  });
+
+  test("what an earlier process wrote while this one waited for its name is kept", async () => {
+    const earlier = await openSeenJobs({ path, now: () => NOW * 1000 });
+    await earlier.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
+    const seen = await load();
+    await earlier.accepted({ id: ID, attempt: 1, expiresAt: NOW + 60 });
+    await earlier.close();
+
+    await seen.reload();
+    expect(seen.refusal(ID, 2)).toBe("this runner has finished it already");
+    await seen.started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
+
+    expect((await load()).refusal(ID, 2)).toBe("this runner has finished it already");
+  });
+
+  test("a process that was frozen while another took its place can start nothing more, and takes nothing back", async () => {
+    const frozen = await openSeenJobs({ path, now: () => NOW * 1000 });
+    await frozen.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
+    await (await load()).started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
+    const third = "0190a3b2-7c4d-7e5f-8a9b-0c1d2e3f4a5d";
+
+    for (const attempt of [1, 2]) {
+      const begun = frozen.started({ id: third, attempt, expiresAt: NOW + 60 });
+      await expect(begun).rejects.toThrow(/build-1\.seen: another process has put its own in its place/u);
+    }
+    await frozen.close();
+
+    const after = await load();
+    expect(after.refusal(ID, 1)).toBeDefined();
+    expect(after.refusal(OTHER, 1)).toBeDefined();
+    expect(after.refusal(third, 1)).toBeUndefined();
+  });
+
+  test("what could not be written is written at the end, where there is room again", async () => {
+    const seen = await load();
+    await seen.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
+    await rm(join(directory, "runners"), { recursive: true });
+    await writeFile(join(directory, "runners"), "");
+    const accepted = async (): Promise<void> => seen.accepted({ id: ID, attempt: 1, expiresAt: NOW + 60 });
+    // Whatever is under way is one line; what fails is the file that is written anew.
+    await expect(Promise.all(Array.from({ length: 10_010 }, accepted))).rejects.toThrow("ENOTDIR");
+
+    await rm(join(directory, "runners"));
+    await mkdir(join(directory, "runners"));
+
+    expect((await load()).refusal(ID, 2)).toBe("this runner has finished it already");
+  });
+
   test("a last line that a crash cut is dropped: its attempt never started", async () => {
     const seen = await load();
     await seen.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
