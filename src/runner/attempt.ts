@@ -9,7 +9,7 @@ import { errorText, wasRefused } from "../errors.ts";
 import { type Log, withMembers } from "../log.ts";
 import type { JobDocument, SignedReceipt } from "../rpc/schema.ts";
 import { Backoff } from "./backoff.ts";
-import { execute, type Outcome, unstarted } from "./execution.ts";
+import { CANCELLED, execute, type Outcome, unstarted } from "./execution.ts";
 import { type Executor, pickExecutor } from "./executor.ts";
 import type { HostEnvironment } from "./job-environment.ts";
 import type { JobVerifier, ReadJob } from "./job-verifier.ts";
@@ -56,9 +56,6 @@ interface Report {
   readonly finishedMs: number;
 }
 
-/** No reason: the store knows why it was asked for, and says so itself. */
-const CANCELLED: Outcome = { status: "cancelled", code: -1, isRetryable: false, result: new Uint8Array(0) };
-
 /** So often a log of which nobody knows how much is stored is waited for: a log never keeps a job from ending. */
 const UNKNOWN_ROUNDS = 12;
 
@@ -71,6 +68,8 @@ export class Attempt {
   readonly #startedMs: number;
   readonly #startedAt: number;
   #logs: LogWriter | undefined;
+  /** A process of it was started: its effects may be there. */
+  #hasBegun = false;
   /** Its lines carry the job's trace context as soon as it is known, so that whoever traces the job finds them. */
   #log: Log;
 
@@ -171,8 +170,12 @@ export class Attempt {
     const logs = new LogWriter({ ...parts, log, hold, limits });
     this.#logs = logs;
     const elsewhere = (): "cancel" | "kill" | undefined => hold.endedFor;
-    const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal, elsewhere };
-    const onGroup = (group: number | undefined): void => hold.runs(group, limits.killGraceMs);
+    const isTooLate = (): boolean => hold.isOver;
+    const endings = { kill, cancel: hold.cancelled, drain: this.#drained.signal, elsewhere, isTooLate };
+    const onGroup = (group: number | undefined): void => {
+      this.#hasBegun = true;
+      hold.runs(group, limits.killGraceMs);
+    };
     return execute({ ...parts, log, job, attempt, executor, limits, logs, endings, onGroup });
   }
 
@@ -180,15 +183,15 @@ export class Attempt {
   async #giveBack(read: ReadJob): Promise<AttemptEnd> {
     const { lost, lapsed } = this.#hold;
     if (lost.aborted) return { kind: "lost" };
-    if (this.#logs !== undefined) {
+    if (this.#hasBegun) {
       // Left to be reaped and counted: a job that starves its runner of renewals would come back for ever otherwise.
       if (lapsed.aborted) return { kind: "lost" };
       if (read.job.on_loss === "fail") {
         const stopped = unstarted("the runner stopped while it ran", false);
         return this.#finish(this.#hold.cancelled.aborted ? CANCELLED : stopped, read);
       }
-      this.#logs.note("the runner stops: the job is given back and will run again");
-      await this.#logs.flush(this.#parts.limits.logFlushMs);
+      this.#logs?.note("the runner stops: the job is given back and will run again");
+      await this.#logs?.flush(this.#parts.limits.logFlushMs);
     }
     return (await this.#release()) ? { kind: "released" } : { kind: "lost" };
   }

@@ -33,6 +33,8 @@ export interface Endings {
   readonly drain: AbortSignal;
   /** What another thread ended it for, while this one was busy. */
   readonly elsewhere: () => "kill" | "cancel" | undefined;
+  /** Has the lease run out by the clock, whether or not a timer has said so? */
+  readonly isTooLate: () => boolean;
 }
 
 export interface ExecutionOptions {
@@ -55,6 +57,9 @@ export interface ExecutionOptions {
 const TURN_LINES = 500;
 const NO_RESULT = new Uint8Array(0);
 
+/** Of a job that never began. No reason: the store knows why it was asked for, and says so itself. */
+export const CANCELLED: Outcome = { status: "cancelled", code: -1, isRetryable: false, result: NO_RESULT };
+
 /** The failure of a job whose process was never started. */
 export function unstarted(reason: string, isRetryable: boolean): Outcome {
   return { status: "failed", code: -1, reason, isRetryable, result: NO_RESULT };
@@ -68,6 +73,7 @@ export async function execute(options: ExecutionOptions): Promise<Outcome | "int
     if (!environment.ok) return unstarted(environment.reason, false);
     const { end, cause } = await runChild(options, scratch, environment.env);
     if (cause === "drain" || cause === "kill") return "interrupted";
+    if (end === undefined) return CANCELLED;
     if (!end.isStarted) return unstarted(end.reason, true);
     const maxBytes = options.executor.limits?.maxResultBytes ?? options.limits.maxResultBytes;
     const result = await readResultFile(scratch.resultPath, maxBytes);
@@ -95,7 +101,8 @@ function judge(end: Extract<ChildEnd, { isStarted: true }>, cause: Cause, timeou
 }
 
 interface Run {
-  readonly end: ChildEnd;
+  /** None: what would have ended the process came before it began. */
+  readonly end: ChildEnd | undefined;
   readonly cause: Cause;
 }
 
@@ -127,6 +134,12 @@ async function runChild(
   };
   const run = await withPayload(executor, job.payload, scratch, async (input) => {
     const output = await options.pipes.take();
+    // The last look before it begins: a runner that was frozen up to here may have lost the job to another.
+    const cause = causeBefore(options.endings);
+    if (cause !== undefined) {
+      output.discard();
+      return { end: undefined, cause };
+    }
     return superviseChild(new ChildProcess({ ...settings, ...input, output }), options);
   });
   for (const stream of ["stdout", "stderr"] as const) {
@@ -153,28 +166,35 @@ async function withPayload(executor: Executor, payload: string, scratch: Scratch
 async function superviseChild(child: ChildProcess, { endings, job }: ExecutionOptions): Promise<Run> {
   let cause: Cause;
   const done = new AbortController();
-  const terminate = (reason: Exclude<Cause, undefined>) => (): void => {
+  const terminate = async (reason: Exclude<Cause, undefined>): Promise<void> => {
+    // Thawed after a freeze, timers come first: an exit that happened meanwhile is heard before it is judged.
+    await setImmediate();
     if (child.hasExited || cause !== undefined) return;
     cause = reason;
     child.terminate();
   };
   // Node's timers follow the monotonic clock: setting the host's clock neither shortens nor lengthens a job.
-  const timer = setTimeout(terminate("timeout"), job.timeout * 1000);
+  const timer = setTimeout(() => void terminate("timeout"), job.timeout * 1000);
   onAbort(endings.kill, done.signal, () => {
     if (!child.hasExited) cause ??= "kill";
     child.kill();
   });
-  onAbort(endings.cancel, done.signal, terminate("cancel"));
-  onAbort(endings.drain, done.signal, terminate("drain"));
+  onAbort(endings.cancel, done.signal, () => void terminate("cancel"));
+  onAbort(endings.drain, done.signal, () => void terminate("drain"));
   const end = await child.ended;
   clearTimeout(timer);
   done.abort();
   return { end, cause: cause ?? endings.elsewhere() };
 }
 
+function causeBefore({ kill, cancel, drain, isTooLate }: Endings): Cause {
+  if (kill.aborted || isTooLate()) return "kill";
+  if (cancel.aborted) return "cancel";
+  return drain.aborted ? "drain" : undefined;
+}
+
 function onAbort(signal: AbortSignal, done: AbortSignal, callback: () => void): void {
-  if (signal.aborted) callback();
-  else signal.addEventListener("abort", callback, { once: true, signal: done });
+  signal.addEventListener("abort", callback, { once: true, signal: done });
 }
 
 function writePiece(logs: LogWriter, stream: "stdout" | "stderr", piece: Piece): void {

@@ -28,6 +28,8 @@ export interface Hold {
   readonly lapsed: AbortSignal;
   /** Aborts when the job is to be cancelled. */
   readonly cancelled: AbortSignal;
+  /** Has a whole lease passed by the clock since the last good renewal, whether or not a timer has said so? */
+  readonly isOver: boolean;
   /** What the stand-in ended the process for, while this thread was busy. */
   readonly endedFor: "cancel" | "kill" | undefined;
   /** The process group that runs under this lease, which the stand-in may have to end; undefined once it is gone. */
@@ -187,6 +189,10 @@ class KeptLease implements Hold {
 
   get cancelled(): AbortSignal {
     return this.#cancelled.signal;
+  }
+
+  get isOver(): boolean {
+    return this.#parts.monotonic() >= this.#deadlineMs;
   }
 
   begin(sinceMs: number): void {
