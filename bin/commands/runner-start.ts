@@ -15,7 +15,7 @@ import { terminalLog } from "../log.ts";
 import { startPatiently } from "../patient-start.ts";
 import { messageOf } from "../report.ts";
 import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
-import { type Terminal, untilStopped } from "../terminal.ts";
+import { untilStopped } from "../terminal.ts";
 import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
 
 const GRACE_SECONDS = DEFAULT_LIMITS.graceMs / 1000;
@@ -80,11 +80,16 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
     const onRemoved = (reason: string): void => removal.abort(new Error(`${wanted.name}: ${reason}`));
     const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved, graceMs };
     const { runner, seen } = await makeRunner(wish, { source, signer: createNativeSigner(seed) });
+    // A terminal that is closed ends what was started in it: unheard it would leave the processes of jobs behind.
+    const hangUp = new AbortController();
+    const stopListening = terminal.onReload(() => hangUp.abort());
     try {
-      await runUntilStopped(runner, { terminal, log, name: wanted.name, graceMs, away, removed: removal.signal });
+      const stop = AbortSignal.any([terminal.stop, hangUp.signal]);
+      await runUntilStopped(runner, { stop, log, name: wanted.name, graceMs, away, removed: removal.signal });
     } finally {
       await runner.stop();
       await seen.close();
+      stopListening();
     }
   } finally {
     await source.stop();
@@ -93,7 +98,8 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
 }
 
 interface Watch {
-  readonly terminal: Terminal;
+  /** Ends when it is told to stop. */
+  readonly stop: AbortSignal;
   readonly log: Log;
   readonly name: string;
   readonly graceMs: number;
@@ -104,8 +110,8 @@ interface Watch {
 }
 
 async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
-  const { terminal, log, name, graceMs, away, removed } = watch;
-  const stop = AbortSignal.any([terminal.stop, removed]);
+  const { log, name, graceMs, away, removed } = watch;
+  const stop = AbortSignal.any([watch.stop, removed]);
   if (!(await withoutSupervisor(away, startPatiently(runner, log, stop)))) return;
   if (away !== undefined) {
     const text = "supervisor away: going on with the present enrolment";

@@ -11,6 +11,23 @@ import { killLeftovers } from "./leftovers.ts";
 import type { OutputPair } from "./output-pipes.ts";
 import { pause } from "./wake.ts";
 
+/** Groups that run. What ends this process without a stop (a second SIGTERM, a fault) must not leave them behind. */
+const running = new Set<number>();
+
+function killRunning(): void {
+  for (const group of running) signalGroup(group, "SIGKILL");
+}
+
+function noteRunning(group: number): void {
+  if (running.size === 0) process.on("exit", killRunning);
+  running.add(group);
+}
+
+function noteGone(group: number): void {
+  running.delete(group);
+  if (running.size === 0) process.off("exit", killRunning);
+}
+
 /** How many moments the pipes are read after the exit while something comes out of them. */
 const MOST_MOMENTS = 10;
 
@@ -109,7 +126,10 @@ export class ChildProcess {
         stdio: [stdin ?? "ignore", ...output.stdio],
       });
       this.#child = child;
-      if (child.pid !== undefined) this.#settings.onGroup(child.pid);
+      if (child.pid !== undefined) {
+        noteRunning(child.pid);
+        this.#settings.onGroup(child.pid);
+      }
       return { ok: true, child, ...output.readers(child) };
     } catch (error) {
       // Thrown, not emitted, for what can not even be handed to the system: a NUL in a value, no memory to fork.
@@ -122,18 +142,14 @@ export class ChildProcess {
   #onExit(): void {
     clearTimeout(this.#killTimer);
     this.#signalGroup("SIGKILL");
+    if (this.#child?.pid !== undefined) noteGone(this.#child.pid);
     this.#hasExited = true;
     this.#settings.onGroup(undefined);
   }
 
   #signalGroup(signal: NodeJS.Signals): void {
     const pid = this.#child?.pid;
-    if (pid === undefined || this.#hasExited) return;
-    try {
-      process.kill(-pid, signal);
-    } catch {
-      // Nobody is left in the group, or only what changed its user: both end without us.
-    }
+    if (pid !== undefined && !this.#hasExited) signalGroup(pid, signal);
   }
 
   /** Everything the process printed, however slowly it is taken; of one that holds the pipes for ever, a moment. */
@@ -161,6 +177,15 @@ export class ChildProcess {
     } catch {
       // Destroyed after the moment, or the pipe broke: what was read stands, and there is no more.
     }
+  }
+}
+
+/** A group of its own, by the number of the process that leads it. */
+function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal);
+  } catch {
+    // Nobody is left in the group, or only what changed its user: both end without us.
   }
 }
 

@@ -1,0 +1,69 @@
+/** How a runner's program is ended, and that no process of its jobs outlives it. */
+import { spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+
+import { describe, expect, onTestFinished, test } from "vitest";
+
+import type { RunningProgram } from "../support/program.ts";
+import { startSystem, type System } from "../support/system.ts";
+import { waitUntil } from "../support/wait.ts";
+
+/** SIGUSR2 is an error that nobody catches. */
+const BREAKABLE = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('broken'))})";
+
+interface Busy {
+  readonly system: System;
+  readonly runner: RunningProgram;
+  readonly id: string;
+  readonly isRunning: () => boolean;
+}
+
+/** A runner with a job that goes on for minutes and does not hear SIGTERM. */
+async function startBusy(words: readonly string[] = []): Promise<Busy> {
+  const system = await startSystem();
+  onTestFinished(async () => system[Symbol.asyncDispose]());
+  const mark = `horus-mark-${randomUUID()}`;
+  const found = (): readonly number[] =>
+    spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
+  onTestFinished(() => found().forEach((pid) => process.kill(pid, "SIGKILL")));
+  const env = { NODE_OPTIONS: `--import ${BREAKABLE}` };
+  const runner = await system.startRunner("demo", ["--exec", "bash -s", ...words], env);
+  const payload = `trap '' TERM\n(exec -a ${mark} sleep 300)`;
+  const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
+  const isRunning = (): boolean => found().length > 0;
+  await waitUntil(isRunning);
+  return { system, runner, id: String(id), isRunning };
+}
+
+describe("A runner with a running job", () => {
+  test("that is told twice to stop ends at once, and its job's processes with it", async () => {
+    const { runner, isRunning } = await startBusy();
+
+    runner.child.kill("SIGTERM");
+    await runner.waitFor(/"event":"draining"/u);
+    // Signals that come close together are one.
+    await waitUntil(async () => {
+      runner.child.kill("SIGTERM");
+      return !runner.isUp;
+    });
+
+    expect(runner.child.exitCode).toBe(130);
+    await waitUntil(() => !isRunning());
+  });
+
+  test("whose terminal is closed gives its job back as after SIGTERM", async () => {
+    const { system, runner, id, isRunning } = await startBusy(["--grace", "0"]);
+
+    expect(await runner.stop("SIGHUP")).toBe(0);
+
+    expect(isRunning()).toBe(false);
+    expect(await system.json(["job", "get", id])).toMatchObject({ state: "pending", attempt: 1, losses: 0 });
+  });
+
+  test("that breaks takes its job's processes with it", async () => {
+    const { runner, isRunning } = await startBusy();
+
+    expect(await runner.stop("SIGUSR2")).toBe(1);
+    await waitUntil(() => !isRunning());
+  });
+});
