@@ -60,7 +60,7 @@ const OF_RUNNER = {
   heartbeat_failed: "No heartbeat was stored",
   attempt_started: "A job runs",
   attempt_ended: "An attempt came to its end: finished, lost, released or unfit",
-  attempt_broke: "A fault of the runner's own; the job is given back",
+  attempt_broke: "A fault of the runner's own; the job is given back, or reaped once begun",
   job_refused: "Its own verification refused a job; why",
   job_declined: "A job is not for it to judge, and is given back",
   renew_failed: "Leases could not be renewed",

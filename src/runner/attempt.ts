@@ -46,7 +46,7 @@ export interface AttemptParts {
 export type AttemptEnd =
   | { readonly kind: "finished"; readonly status: Finish["status"]; readonly state: string; readonly reason?: string }
   | { readonly kind: "lost" | "released" }
-  /** A fault of the runner's own kept it from running the job, which was given back. */
+  /** A fault of the runner's own kept it from running the job, which was given back, or from handing in what came of it. */
   | { readonly kind: "unfit"; readonly reason: string };
 
 /** An outcome and what the receipt says beside it; without `read` none is signed. */
@@ -109,8 +109,11 @@ export class Attempt {
     try {
       return await this.#run();
     } catch (error) {
-      this.#log.error({ event: "attempt_broke", jobId: this.id, error }, "an attempt broke; its job is given back");
-      await this.#release();
+      // Once begun, it is left to be reaped and counted: what breaks each time would begin for ever otherwise, and a job
+      // that must not begin twice would.
+      const fate = this.#hasBegun ? "its lease is left to run out" : "its job is given back";
+      this.#log.error({ event: "attempt_broke", jobId: this.id, error }, `an attempt broke; ${fate}`);
+      if (!this.#hasBegun) await this.#release();
       return { kind: "unfit", reason: errorText(error) };
     } finally {
       this.#logs?.end();

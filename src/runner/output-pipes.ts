@@ -3,8 +3,8 @@
  * `echo oops > /dev/stderr` and `tee /dev/stdout` would fail in every job. Where none can be made, node's serve.
  */
 import { type ChildProcess, execFile } from "node:child_process";
-import { closeSync, constants, openSync, unlinkSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { closeSync, constants, openSync } from "node:fs";
+import { mkdir, mkdtemp, rmdir, unlink } from "node:fs/promises";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -70,8 +70,9 @@ export class PipePool {
   readonly #parent: string;
   readonly #log: Log;
   #ready: OpenPipe[] = [];
-  #refill: Promise<void> | undefined;
-  #isUseless = false;
+  #refill: Promise<boolean> | undefined;
+  #isClosed = false;
+  #isWarned = false;
 
   /** `parent`: where the names are made for a moment. */
   constructor(parent: string, log: Log) {
@@ -79,53 +80,69 @@ export class PipePool {
     this.#log = log;
   }
 
-  /** Pipes for one child; node's where this system has no `mkfifo`. */
+  /** Pipes for one child; node's where none can be made now: no `mkfifo`, no room, no descriptor. */
   async take(): Promise<OutputPair> {
-    while (this.#ready.length < 2 && !this.#isUseless) {
+    while (this.#ready.length < 2 && !this.#isClosed) {
       this.#refill ??= this.#make();
-      await this.#refill;
+      if (!(await this.#refill)) break;
     }
+    if (this.#ready.length < 2) return NODE_PAIR;
     const [stdout, stderr] = this.#ready.splice(0, 2);
     return stdout === undefined || stderr === undefined ? NODE_PAIR : new NamedPair(stdout, stderr);
   }
 
   /** Closes what was not taken. */
   close(): void {
-    this.#isUseless = true;
+    this.#isClosed = true;
     for (const { readFd, writeFd } of this.#ready.splice(0)) {
       closeSync(readFd);
       closeSync(writeFd);
     }
   }
 
-  async #make(): Promise<void> {
+  /** False where it failed, which the next one who takes tries again. */
+  async #make(): Promise<boolean> {
     try {
       await mkdir(this.#parent, { recursive: true, mode: 0o700 });
       const directory = await mkdtemp(join(this.#parent, "horus-pipes-"));
+      const paths = Array.from({ length: BATCH }, (_, index) => join(directory, String(index)));
       try {
-        const paths = Array.from({ length: BATCH }, (_, index) => join(directory, String(index)));
         await promisify(execFile)("mkfifo", ["-m", "600", ...paths]);
         for (const path of paths) this.#ready.push(openPipe(path));
       } finally {
-        await rm(directory, { recursive: true, force: true });
+        // By their names: a directory can not be listed without a descriptor.
+        await Promise.allSettled(paths.map(async (path) => unlink(path)));
+        await rmdir(directory);
       }
+      this.#isWarned = false;
+      return true;
     } catch (error) {
-      this.#isUseless = true;
-      this.#log.warn(
-        { event: "no_pipes", error: errorText(error) },
-        "no named pipes here: jobs can not open /dev/stdout and /dev/stderr by name",
-      );
+      this.#warn(error);
+      return false;
     } finally {
       this.#refill = undefined;
-      if (this.#isUseless) this.close();
+      if (this.#isClosed) this.close();
     }
+  }
+
+  /** Once, until it succeeds again. */
+  #warn(error: unknown): void {
+    if (this.#isWarned) return;
+    this.#isWarned = true;
+    this.#log.warn(
+      { event: "no_pipes", error: errorText(error) },
+      "no named pipes here: jobs can not open /dev/stdout and /dev/stderr by name",
+    );
   }
 }
 
 /** The reader first, without waiting for a writer; then the writer need not wait for a reader. */
 function openPipe(path: string): OpenPipe {
   const readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const writeFd = openSync(path, constants.O_WRONLY);
-  unlinkSync(path);
-  return { readFd, writeFd };
+  try {
+    return { readFd, writeFd: openSync(path, constants.O_WRONLY) };
+  } catch (error) {
+    closeSync(readFd);
+    throw error;
+  }
 }

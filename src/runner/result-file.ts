@@ -12,9 +12,13 @@ export type ResultFile =
 
 const EMPTY = new Uint8Array(0);
 
+/** What a job itself can make of the path, in place of a file: a link, a socket, what its user may not read. */
+const MADE_BY_JOB = ["ELOOP", "ENXIO", "EACCES", "EPERM", "ENOTDIR"];
+
 /**
  * The bytes of the result file, empty where there is none. Opened without following a link (the job would have the
  * runner read a file it may not read itself) and without blocking (a FIFO nobody writes to would hold the runner).
+ * @throws Error where it is not the job's doing: no descriptor is free, the disk fails
  */
 export async function readResultFile(path: string, maxBytes: number): Promise<ResultFile> {
   let file: FileHandle;
@@ -22,6 +26,7 @@ export async function readResultFile(path: string, maxBytes: number): Promise<Re
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return { ok: true, bytes: EMPTY };
+    if (!MADE_BY_JOB.some((code) => isErrno(error, code))) throw error;
     return { ok: false, reason: "the result is not a regular file that can be read" };
   }
   try {

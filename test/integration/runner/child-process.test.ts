@@ -124,6 +124,22 @@ describe("PipePool", () => {
     expect(await readdir(directory)).toEqual([]);
   });
 
+  test("a moment without room costs the jobs of that moment their names alone, and leaves nothing behind", async () => {
+    const parent = join(directory, "pipes");
+    await writeFile(parent, "");
+    const pool = new PipePool(parent, quietLog);
+    const named = async (): Promise<boolean> =>
+      (await run(pool, { command: ["bash", "-c", "readlink /proc/self/fd/1"] })).stdout.includes("horus-pipes-");
+
+    expect(await named()).toBe(false);
+    await rm(parent);
+
+    expect(await named()).toBe(true);
+    expect(await readdir(parent)).toEqual([]);
+    pool.close();
+    expect(await pipes()).toBe(0);
+  });
+
   test("what is made while it is closed is closed", async () => {
     const pool = new PipePool(directory, quietLog);
     const taken = pool.take();

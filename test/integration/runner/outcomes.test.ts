@@ -1,4 +1,7 @@
 /** What a job's process does, and what is handed in for it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import { canonicalText } from "../../../src/auth/canonical-json.ts";
@@ -7,7 +10,7 @@ import { nativeDigest } from "../../../src/auth/native-verifier.ts";
 import { signingInput, verifySignature } from "../../../src/auth/signature.ts";
 import type { SignedReceipt } from "../../../src/rpc/schema.ts";
 import { createExecutor } from "../../../src/runner/executor.ts";
-import { harnessSlot } from "../../support/runner-harness.ts";
+import { BASH, harnessSlot } from "../../support/runner-harness.ts";
 import { VECTORS } from "../../support/signing.ts";
 
 const { start, stop } = harnessSlot();
@@ -64,6 +67,24 @@ describe("Outcomes", () => {
     expect(job.state).toBe("failed");
     expect(job.finishes[0]).toMatchObject({ code, reason, isRetryable: true });
     expect(job.finishes[0]?.receipt?.body).toMatchObject({ status: "failed", code, result_len: 0, logs_count: 0 });
+  });
+
+  test("a fault of the runner's own once the process began leaves the job to be reaped: it is not begun anew, uncounted", async () => {
+    let directory = "";
+    const breaks = {
+      ...BASH,
+      get limits() {
+        if (existsSync(join(directory, "begun"))) throw new Error("EMFILE: no descriptor is free");
+        return {};
+      },
+    };
+    const harness = await start({ executors: [breaks] });
+    ({ directory } = harness);
+
+    const job = await harness.run({ payload: "touch ../../../begun", on_loss: "fail" });
+
+    expect(harness.events.at(-1)).toMatchObject({ end: { kind: "unfit", reason: "EMFILE: no descriptor is free" } });
+    expect(job).toMatchObject({ state: "running", released: 0, finishes: [] });
   });
 
   test("a failed job is run again as often as it asks for, each attempt with a log and a receipt of its own", async () => {

@@ -50,6 +50,17 @@ describe("readResultFile", () => {
     expect(result).toEqual({ ok: false, reason: "result too large: at least 11 bytes, max_result_bytes is 10" });
   });
 
+  test("what keeps it from being read and is not the job's doing is an error, not a bad result", async () => {
+    // As without a free descriptor, or with a disk that fails.
+    await expect(readResultFile(join(directory, "x".repeat(300)), 10)).rejects.toThrow("ENAMETOOLONG");
+  });
+
+  test("a directory that the job put a file in the place of has no result that can be read", async () => {
+    await writeFile(path, "");
+
+    expect(await readResultFile(join(path, "result"), 10)).toMatchObject({ ok: false });
+  });
+
   const strange: readonly { name: string; make: () => Promise<unknown> }[] = [
     { name: "a link", make: async () => symlink("/etc/passwd", path) },
     { name: "a link to nothing", make: async () => symlink("/no/such", path) },
