@@ -1,5 +1,5 @@
 /** The directory of one attempt: a fresh working directory, the payload, and the place of the result. */
-import { type FileHandle, mkdir, mkdtemp, open, readdir, rm, unlink, writeFile } from "node:fs/promises";
+import { chmod, type FileHandle, mkdir, mkdtemp, open, readdir, rm, rmdir, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { errorText } from "../errors.ts";
@@ -28,12 +28,24 @@ export async function clearScratch(parent: string, log: Log): Promise<void> {
 
 async function removeTree(path: string, log: Log): Promise<void> {
   try {
-    await rm(path, { recursive: true, force: true, maxRetries: 3 });
+    await rm(path, { recursive: true, force: true, maxRetries: 3 }).catch(async () => {
+      // Caches of modules are read-only directories: nothing can be taken out of one.
+      await openTree(path);
+      await rm(path, { recursive: true, force: true, maxRetries: 3 });
+    });
   } catch (error) {
     log.warn(
       { event: "scratch_left", path, error: errorText(error) },
       "a job's directory could not be removed; remove it by hand",
     );
+  }
+}
+
+/** Makes every directory in it the owner's to change. */
+async function openTree(path: string): Promise<void> {
+  await chmod(path, 0o700);
+  for (const entry of await readdir(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) await openTree(join(path, entry.name));
   }
 }
 
@@ -49,7 +61,13 @@ export class Scratch {
   static async create(parent: string): Promise<Scratch> {
     await mkdir(parent, { recursive: true, mode: 0o700 });
     const scratch = new Scratch(await mkdtemp(join(parent, `${PREFIX}job-`)));
-    await mkdir(scratch.workPath);
+    try {
+      await mkdir(scratch.workPath);
+    } catch (error) {
+      // A disk that has no room would be given one directory more with each try.
+      await rmdir(scratch.path);
+      throw error;
+    }
     return scratch;
   }
 

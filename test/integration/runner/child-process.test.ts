@@ -1,6 +1,6 @@
 /** What stands below an attempt: pipes, scratch directories and leftovers, with real processes. */
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -150,6 +150,18 @@ describe("PipePool", () => {
   });
 });
 
+/** Root may do in any directory what it likes: as somebody who may not. */
+async function asNobody(act: () => Promise<void>): Promise<void> {
+  if (process.geteuid?.() !== 0) return act();
+  await chown(directory, 65_534, 65_534);
+  process.seteuid?.(65_534);
+  try {
+    await act();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
 describe("Scratch", () => {
   test("what an earlier process left is killed and removed, and nothing else", async () => {
     const scratch = await Scratch.create(directory);
@@ -163,6 +175,33 @@ describe("Scratch", () => {
     expect(await exited).toBe("SIGKILL");
     expect(await readdir(directory)).toEqual(["another"]);
     await clearScratch(join(directory, "none"), quietLog);
+  });
+
+  test("what a job made read-only is removed all the same", async () => {
+    await asNobody(async () => {
+      const scratch = await Scratch.create(directory);
+      const cache = join(scratch.workPath, "cache", "module");
+      await mkdir(cache, { recursive: true });
+      await writeFile(join(cache, "file"), "");
+      await symlink(directory, join(cache, "link"));
+      // As the module caches of some tools are.
+      for (const path of [cache, join(cache, ".."), scratch.workPath]) await chmod(path, 0o555);
+
+      await scratch.remove(quietLog);
+
+      expect(await readdir(directory)).toEqual([]);
+    });
+  });
+
+  test("one that can not be made whole leaves nothing behind", async () => {
+    // Room for its own path, and not for one below it.
+    let parent = directory;
+    while (parent.length < 4074) parent = join(parent, "d".repeat(Math.min(200, 4075 - parent.length)));
+    await mkdir(parent, { recursive: true });
+
+    await expect(Scratch.create(parent)).rejects.toThrow("ENAMETOOLONG");
+
+    expect(await readdir(parent)).toEqual([]);
   });
 
   test("a payload that was opened has no name any more", async () => {
