@@ -1,5 +1,18 @@
 /** The directory of one attempt: a fresh working directory, the payload, and the place of the result. */
-import { chmod, type FileHandle, mkdir, mkdtemp, open, readdir, rm, rmdir, unlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  type FileHandle,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  realpath,
+  rm,
+  rmdir,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 
 import { errorText } from "../errors.ts";
@@ -14,7 +27,7 @@ const PREFIX = "horus-";
  * that is one runner's alone, and only once it holds its name: another live process would lose its jobs.
  */
 export async function clearScratch(parent: string, log: Log): Promise<void> {
-  const killed = await killLeftovers(parent);
+  const killed = await killLeftovers(await realpath(parent).catch(() => parent));
   const names = await readdir(parent).catch(() => []);
   const left = names.filter((name) => name.startsWith(PREFIX));
   for (const name of left) await removeTree(join(parent, name), log);
@@ -41,8 +54,9 @@ async function removeTree(path: string, log: Log): Promise<void> {
   }
 }
 
-/** Makes every directory in it the owner's to change. */
+/** Makes every directory in it the owner's to change; a link that stands in its place leads elsewhere. */
 async function openTree(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory()) return;
   await chmod(path, 0o700);
   for (const entry of await readdir(path, { withFileTypes: true })) {
     if (entry.isDirectory()) await openTree(join(path, entry.name));
@@ -60,7 +74,8 @@ export class Scratch {
   /** Makes it under `parent`, mode 0700. */
   static async create(parent: string): Promise<Scratch> {
     await mkdir(parent, { recursive: true, mode: 0o700 });
-    const scratch = new Scratch(await mkdtemp(join(parent, `${PREFIX}job-`)));
+    // Without links, as the system names a process's working directory: what is left of an attempt is found by that.
+    const scratch = new Scratch(await mkdtemp(join(await realpath(parent), `${PREFIX}job-`)));
     try {
       await mkdir(scratch.workPath);
     } catch (error) {

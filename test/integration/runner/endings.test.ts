@@ -1,5 +1,9 @@
 /** Jobs that do not end, or leave something behind: nothing of them survives (the slot looks at the end). */
-import { afterEach, describe, expect, test } from "vitest";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 
 import { harnessSlot, isGone, printedNumbers } from "../../support/runner-harness.ts";
 
@@ -79,6 +83,22 @@ describe("Ending", () => {
     const job = await run({ payload: "setsid env -i sleep 100 >/dev/null 2>&1 & echo $!; sleep 0.2" });
 
     for (const pid of printedNumbers(source, job)) expect(await isGone(pid)).toBe(true);
+  });
+
+  test("such a daemon is found though a link leads to where the runner works", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "horus-endings-test-"));
+    onTestFinished(async () => rm(directory, { recursive: true, force: true }));
+    await mkdir(join(directory, "there"));
+    await symlink(join(directory, "there"), join(directory, "link"));
+    const { run, source } = await start({ scratchDirectory: join(directory, "link") });
+
+    const job = await run({ payload: "setsid env -i sleep 100 >/dev/null 2>&1 & echo $!; sleep 0.2" });
+
+    const pids = printedNumbers(source, job);
+    onTestFinished(async () => {
+      for (const pid of pids) if (!(await isGone(pid))) process.kill(pid, "SIGKILL");
+    });
+    for (const pid of pids) expect(await isGone(pid)).toBe(true);
   });
 
   test("one that escapes every way of finding it holds the runner for a moment only, and loses its pipes", async () => {
