@@ -44,6 +44,14 @@ export function jobEnvironment({ job, attempt, executor, host, resultPath }: Job
       reason: `executor "${executor.name}" does not let the environment through: ${refused.toSorted().join(", ")}`,
     };
   }
+  // Node would refuse it as well, and show the value.
+  const cut = asked.filter(([, value]) => value.includes("\0")).map(([name]) => name);
+  if (cut.length > 0) {
+    return {
+      ok: false,
+      reason: `executor "${executor.name}" can hand no value with a NUL in it to a process: ${cut.toSorted().join(", ")}`,
+    };
+  }
   const env = {
     PATH: host.PATH ?? DEFAULT_PATH,
     HOME: host.HOME ?? "/",

@@ -147,6 +147,25 @@ describe("Outcomes", () => {
     expect(isGood(job.finishes[0]?.receipt)).toBe(true);
   });
 
+  test("a value that no process can be given is named and never shown", async () => {
+    const { run } = await start();
+
+    const job = await run({
+      payload: "echo ran",
+      env_vars: { APP_TOKEN: "s3cret\u0000", APP_MODE: "fast" },
+      max_attempts: 2,
+    });
+
+    expect(job).toMatchObject({ state: "failed", logs: [] });
+    expect(job.finishes).toMatchObject([
+      {
+        code: -1,
+        isRetryable: false,
+        reason: 'executor "sh" can hand no value with a NUL in it to a process: APP_TOKEN',
+      },
+    ]);
+  });
+
   test("a job that asks for an environment the executor does not let through fails for good, unstarted", async () => {
     const { run } = await start();
 
