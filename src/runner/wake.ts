@@ -72,10 +72,12 @@ export class Pulse {
         clearTimeout(timer);
         resolve(true);
       };
-      const timer = setTimeout(() => {
+      const giveUp = (): void => {
         this.#waiting.delete(resume);
         resolve(false);
-      }, ms);
+      };
+      // Thawed after a freeze, timers come first: a beat that is on its way is heard before it is missed.
+      const timer = setTimeout(() => setImmediate(giveUp), ms);
       this.#waiting.add(resume);
     });
   }

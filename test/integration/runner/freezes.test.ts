@@ -2,11 +2,13 @@
  * A runner that was frozen and goes on: its timers fire first, and only then does it hear what happened meanwhile. The
  * event loop is held up for that; no thread stands in.
  */
+import { stat } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { Executor } from "../../../src/runner/executor.ts";
+import { Pulse } from "../../../src/runner/wake.ts";
 import { MemorySource } from "../../support/memory-source.ts";
 import { BASH, harnessSlot } from "../../support/runner-harness.ts";
 
@@ -73,6 +75,20 @@ describe("A runner that was frozen", () => {
     await ended(2);
     expect(job.state).toBe("completed");
     expect(job.logs.map((entry) => entry.text)).toEqual(["attempt 2"]);
+  });
+});
+
+describe("A log that waits for its source", () => {
+  test("hears an answer that came while all was frozen, and drops nothing for its being late", async () => {
+    const progress = new Pulse();
+    const moved = progress.next(50);
+
+    await setImmediate();
+    void stat(".").then(() => progress.beat());
+    freeze(200);
+
+    expect(await moved).toBe(true);
+    expect(await progress.next(1)).toBe(false);
   });
 });
 
