@@ -2,6 +2,8 @@
  * Claiming: one script a shard takes the best jobs of all the runner's queues. On a Cluster one shard may be away while
  * the others go on: jobs that were taken are given out, and a shard that may have taken some unheard is asked again.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { SupervisorError } from "../errors.ts";
 import type { ClaimedJob, Lease } from "../runner/source.ts";
 import type { RedisAccess } from "./redis-access.ts";
@@ -11,6 +13,8 @@ import { asList, asNumber, asOneOf, asText } from "./reply.ts";
 const BATCH = 16;
 /** Scripts in a row that only cleared expired or stale entries away, before the next poll. */
 const CLEARING_ROUNDS = 10;
+/** Looks in one lease at what open claims took, while no slot is free. */
+const GIVING_ROUNDS = 12;
 
 export interface RedisClaimsOptions {
   readonly access: Pick<RedisAccess, "keys" | "scripts">;
@@ -33,6 +37,10 @@ export class RedisClaims {
   readonly #options: RedisClaimsOptions;
   /** Calls whose answer never came, while other shards had jobs to give. */
   readonly #open = new Set<Batch>();
+  /** One look at the open ones at a time: what one of them keeps, another must not give back. */
+  #look: Promise<unknown> = Promise.resolve();
+  #isGivingBack = false;
+  #calls = 0;
 
   constructor(options: RedisClaimsOptions) {
     this.#options = options;
@@ -45,6 +53,8 @@ export class RedisClaims {
    */
   async claim(count: number, token: string): Promise<readonly ClaimedJob[]> {
     const { keys } = this.#options.access;
+    this.#calls += 1;
+    const call = this.#calls;
     const jobs = [...(await this.#claimOpen(count, token))];
     const first = keys.shardOf(token);
     const failed: { readonly batch: Batch; readonly error: unknown }[] = [];
@@ -64,12 +74,37 @@ export class RedisClaims {
     }
     const [failure] = failed;
     if (failure !== undefined && jobs.length === 0) throw failure.error;
-    for (const { batch, error } of failed) if (mayHaveTaken(error)) this.#open.add(batch);
+    // Repeated meanwhile, since this answer came too late: the shards were asked again, and what they gave may be running.
+    if (call === this.#calls) this.#keepOpen(failed, jobs.length >= count);
     return jobs;
   }
 
-  /** What the calls took whose answers never came; at most `count` of it is kept. */
+  #keepOpen(failed: readonly { readonly batch: Batch; readonly error: unknown }[], isFull: boolean): void {
+    for (const { batch, error } of failed) if (mayHaveTaken(error)) this.#open.add(batch);
+    // No slot is free, and the next claim may be far: nobody would renew what they took.
+    if (isFull && this.#open.size > 0) void this.#giveBack();
+  }
+
+  /** Until they have answered, or what they took has run out. */
+  async #giveBack(): Promise<void> {
+    if (this.#isGivingBack) return;
+    this.#isGivingBack = true;
+    const { leaseMs } = this.#options;
+    for (let round = 0; round < GIVING_ROUNDS && this.#open.size > 0; round += 1) {
+      await this.#claimOpen(0, "").catch(() => undefined);
+      await sleep(leaseMs / GIVING_ROUNDS, undefined, { ref: false });
+    }
+    this.#isGivingBack = false;
+  }
+
   async #claimOpen(count: number, token: string): Promise<readonly ClaimedJob[]> {
+    const looked = this.#look.then(async () => this.#lookAtOpen(count, token));
+    this.#look = looked.catch(() => undefined);
+    return looked;
+  }
+
+  /** What the calls took whose answers never came; at most `count` of it is kept. */
+  async #lookAtOpen(count: number, token: string): Promise<readonly ClaimedJob[]> {
     const kept: ClaimedJob[] = [];
     for (const batch of this.#open) {
       // The same claim repeated asks that shard again by itself.

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
 
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -355,6 +356,26 @@ describe("When the answer of a claim is cut at one shard", () => {
     expect(next).toHaveLength(1);
     const { jobs } = await fixture.store.jobs.list({ state: "running", limit: 100 });
     expect(jobs).toHaveLength(1 + first.length + 1);
+    await expectNoFaults(fixture);
+  });
+});
+
+describe("When Redis stands still while a claim is under way", () => {
+  test("what one shard took unheard is given back once another has filled the slots", async () => {
+    const fixture = await startStore({ shards: 2 });
+    const source = await fixture.source({ commandTimeoutMs: 500 });
+    for (let index = 0; index < 20; index += 1) await fixture.admit({ onLoss: "fail" });
+    const [warm] = await source.claim(1, aToken());
+    if (warm !== undefined) await source.release(warm.lease);
+
+    await fixture.redis.kill("SIGSTOP");
+    const claimed = source.claim(1, aToken());
+    // The first shard's call is given up, the second one's is under way.
+    await sleep(750);
+    await fixture.redis.kill("SIGCONT");
+
+    expect(await claimed).toHaveLength(1);
+    await waitUntil(async () => (await fixture.store.jobs.list({ state: "running", limit: 100 })).jobs.length === 1);
     await expectNoFaults(fixture);
   });
 });
