@@ -75,7 +75,7 @@ describe("A runner whose event loop is held up", () => {
   });
 
   test("ends a job that is cancelled meanwhile, and says so afterwards", async () => {
-    const blockable = await startBlockable(3.5 * LEASE_MS, "trap '' TERM\n(exec -a MARK sleep 300)\nsleep 300");
+    const blockable = await startBlockable(3 * LEASE_MS, "trap '' TERM\n(exec -a MARK sleep 300)\nsleep 300");
     await blockable.block();
 
     await blockable.line("cancel");
