@@ -39,6 +39,13 @@ const EXPECTATION: Fault = {
 };
 const HOSTS: Fault = { status: 400, error: "More than one Host header", fix: "Send one." };
 
+const TUNNEL: Fault = {
+  status: 405,
+  error: "CONNECT is not served",
+  fix: "This is no proxy; send requests to it directly.",
+  allow: "GET, HEAD, POST",
+};
+
 /** One request and where its answer goes. */
 interface Exchange {
   readonly request: IncomingMessage;
@@ -144,24 +151,28 @@ class NodeHttpListener implements HttpListener {
     server.on("checkContinue", (request, response) => this.#take(request, response, true));
     server.on("checkExpectation", (request, response) => this.#unexpected(request, response));
     server.on("clientError", (error: NodeJS.ErrnoException, socket) => void this.#onClientError(error, socket));
+    // Node alone would close the connection without a word.
+    server.on("connect", (_request, socket) => void this.#inTurn(socket, () => writeFault(socket, TUNNEL)));
     // Node answers such requests as if they had not asked, as long as nobody listens to this event.
     if (this.#options.onUpgrade === undefined) return;
     server.on("upgrade", (request, socket, head) => {
-      void this.#offered(server, request, socket, head);
+      const take = (): void => {
+        if (isWebSocket(request)) this.#upgrade(request, socket, head);
+        else ignoreUpgrade(server, request, socket, head);
+      };
+      void this.#inTurn(socket, take);
     });
   }
 
-  /** What was taken before it on this connection is answered first (RFC 9112 §9.3.2): nobody reads HTTP any more after it. */
-  async #offered(server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  /** On a socket that Node hands over: what was taken before on this connection is answered first (RFC 9112 §9.3.2). */
+  async #inTurn(socket: Duplex, take: () => void): Promise<void> {
     const connection = this.#connections.find(socket);
     // Node listens no more: a reset would end the process, and a reader that stalls would stay.
     const cut = (): void => void socket.destroy();
     socket.on("error", cut).on("timeout", cut);
     await connection?.answered();
     socket.removeListener("error", cut).removeListener("timeout", cut);
-    if (socket.destroyed) return;
-    if (isWebSocket(request)) this.#upgrade(request, socket, head);
-    else ignoreUpgrade(server, request, socket, head);
+    if (!socket.destroyed) take();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

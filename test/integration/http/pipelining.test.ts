@@ -100,6 +100,20 @@ describe("Behind a call at work", () => {
     expect(socket.received).toContain("Connection: close");
   });
 
+  test("CONNECT is refused in its turn", async () => {
+    const { handler, taken } = aHeldHandler();
+    await using http = await anHttpListener({ handler });
+    await using socket = new RawSocket(http.port);
+
+    socket.write(`${aPost(GET_INFO)}CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n`);
+    await waitUntil(() => taken.length === 1);
+    taken[0]?.answer('"first"');
+    await waitUntil(() => socket.isClosed);
+
+    expect(socket.statuses).toStrictEqual([200, 405]);
+    expect(socket.received).toMatch(/"first".*CONNECT is not served/su);
+  });
+
   test("a request that offers another protocol is answered, and what comes behind that", async () => {
     const { handler, taken } = aHeldHandler();
     await using http = await anHttpListener({ handler, onUpgrade });
