@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Server as TcpServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate as turn } from "node:timers/promises";
 
 import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
 import { BodyReader } from "./body.ts";
@@ -171,6 +172,8 @@ class NodeHttpListener implements HttpListener {
     const cut = (): void => void socket.destroy();
     socket.on("error", cut).on("timeout", cut);
     await connection?.answered();
+    // One offer of a connection in each turn of the loop, which many would otherwise have for themselves.
+    await turn();
     socket.removeListener("error", cut).removeListener("timeout", cut);
     if (!socket.destroyed) take();
   }

@@ -130,6 +130,29 @@ describe("Behind a call at work", () => {
   });
 });
 
+test("Offers of another protocol in masses leave every turn of the loop to others, too", async () => {
+  let count = 0;
+  let countedBefore = 0;
+  let mostInTurn = 0;
+  const readiness: HttpOptions["readiness"] = () => {
+    count += 1;
+    return { ready: true, checks: {} };
+  };
+  await using http = await anHttpListener({ readiness, onUpgrade });
+  await using socket = new RawSocket(http.port);
+  const watch = (): void => {
+    mostInTurn = Math.max(mostInTurn, count - countedBefore);
+    countedBefore = count;
+    if (count < 300) setImmediate(watch);
+  };
+  watch();
+
+  socket.write("GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".repeat(300));
+  await waitUntil(() => socket.statuses.length === 300);
+
+  expect(mostInTurn).toBeLessThanOrEqual(2);
+});
+
 describe("Pipelined answers", () => {
   test("that nobody reads hold the calls behind them back", async () => {
     const { handler, taken } = aHeldHandler();
