@@ -29,7 +29,7 @@ export class Connections {
 
   /**
    * Takes a TCP connection in. Where all places are taken, the oldest connection that has nothing to lose makes room,
-   * then the oldest that is slow in sending a body: who opens many sockets and says nothing locks nobody out.
+   * then the oldest that is slow in sending a body or in reading an answer: who opens many sockets and says nothing locks nobody out.
    */
   add(socket: Socket): void {
     // Given back after an offer that is ignored.
@@ -62,7 +62,8 @@ export class Connections {
   secure(socket: Socket): void {
     const peer = peerOf(socket);
     const connection = peer === undefined ? undefined : this.#byPeer.get(peer);
-    if (connection === undefined) return;
+    // Known: given back after an offer that is ignored.
+    if (connection === undefined || this.#bySocket.has(socket)) return;
     this.#bySocket.set(socket, connection);
     socket.once("close", () => this.#bySocket.delete(socket));
   }
@@ -72,9 +73,12 @@ export class Connections {
     for (const connection of this.#all) connection.end();
   }
 
-  /** Closes those with nothing in progress; a request that is on its way on one of them is lost. */
+  /**
+   * Closes those with nothing in progress, and each of the others once its last answer has left; a request that is on its
+   * way on one of them is lost.
+   */
   closeIdle(): void {
-    for (const { socket, state } of this.#all) if (state === "idle") socket.destroy();
+    for (const connection of this.#all) void closeAnswered(connection);
   }
 
   destroyAll(): void {
@@ -92,7 +96,7 @@ export class Connections {
   }
 
   #makeRoom(): boolean {
-    for (const state of ["idle", "receiving"] as const) {
+    for (const state of ["idle", "receiving", "sending"] as const) {
       for (const connection of this.#all) {
         if (connection.state !== state) continue;
         this.#all.delete(connection);
@@ -109,6 +113,11 @@ export class Connections {
     // Its port may have been used again since.
     if (this.#byPeer.get(peer) === connection) this.#byPeer.delete(peer);
   }
+}
+
+async function closeAnswered(connection: HttpConnection): Promise<void> {
+  await connection.answered();
+  if (connection.state === "idle") connection.socket.destroy();
 }
 
 /** Undefined where the other side is gone already. */

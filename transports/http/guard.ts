@@ -32,6 +32,14 @@ export function plainAddress(address: string): string {
   return address.startsWith("::ffff:") && address.includes(".") ? address.slice("::ffff:".length) : address;
 }
 
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
+
+/** What a request target in absolute form (`http://host/path`) says; undefined for any other. */
+export function splitTarget(target: string): { readonly authority: string; readonly path: string } | undefined {
+  const [, authority, rest = ""] = ABSOLUTE.exec(target) ?? [];
+  return authority === undefined ? undefined : { authority, path: rest.startsWith("/") ? rest : `/${rest}` };
+}
+
 interface GuardOptions {
   readonly host: string;
   readonly allowedHosts: readonly string[];
@@ -65,6 +73,12 @@ export class Guard {
     const { host, origin } = request.headers;
     if (host !== trusted || host === undefined) {
       const fault = this.#checkHost(request, host);
+      if (fault !== undefined) return fault;
+    }
+    // Counts in place of the header (RFC 9112 §3.2.2); here both have to be good.
+    const named = request.url?.startsWith("/") === true ? undefined : splitTarget(request.url ?? "");
+    if (named !== undefined) {
+      const fault = this.#checkHost(request, named.authority);
       if (fault !== undefined) return fault;
     }
     if (origin === undefined || this.#origins.has(origin.toLowerCase())) return undefined;

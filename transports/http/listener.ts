@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Server as TcpServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate as turn } from "node:timers/promises";
 
 import type { Listener, ListenerStatus } from "../../src/rpc/transport.ts";
 import { BodyReader } from "./body.ts";
@@ -13,7 +14,7 @@ import { addressName, checkContent, Guard, hasOneHost } from "./guard.ts";
 import { ignoreUpgrade, isWebSocket } from "./ignored-upgrade.ts";
 import type { HttpOptions } from "./options.ts";
 import { findPage, isCallPath, type PageOptions, pathOf } from "./pages.ts";
-import { sendAnswer, sendFault, type Sending, sendPage, turnAway, writeFault } from "./reply.ts";
+import { sendAnswer, sendFault, sendPage, turnAway, writeFault } from "./reply.ts";
 import { authority, createStrictServer, listen, reloadTls, type Server } from "./server.ts";
 
 /** A stopping listener leaves kept connections open this long: a request already under way gets its 503, not a reset. */
@@ -38,6 +39,13 @@ const EXPECTATION: Fault = {
   fix: "Send no Expect header, or Expect: 100-continue.",
 };
 const HOSTS: Fault = { status: 400, error: "More than one Host header", fix: "Send one." };
+
+const TUNNEL: Fault = {
+  status: 405,
+  error: "CONNECT is not served",
+  fix: "This is no proxy; send requests to it directly.",
+  allow: "GET, HEAD, POST",
+};
 
 /** One request and where its answer goes. */
 interface Exchange {
@@ -72,7 +80,7 @@ class NodeHttpListener implements HttpListener {
     const { limits, maxWaitMs, tls } = options;
     // Nothing can be said before TLS is up.
     const refuse = (socket: Socket): void => (tls === undefined ? turnAway(socket, FULL) : void socket.destroy());
-    this.#connections = new Connections({ ...limits, maxWaitMs }, refuse);
+    this.#connections = new Connections({ stalledMs: STALLED_MS, ...limits, maxWaitMs }, refuse);
     this.#bodies = new BodyReader(options.limits.maxBodyBytes);
     this.#pages = { ...options, url: () => this.status().url ?? "" };
     this.#port = options.port;
@@ -143,13 +151,31 @@ class NodeHttpListener implements HttpListener {
     server.on("request", (request, response) => this.#take(request, response, false));
     server.on("checkContinue", (request, response) => this.#take(request, response, true));
     server.on("checkExpectation", (request, response) => this.#unexpected(request, response));
-    server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket));
+    server.on("clientError", (error: NodeJS.ErrnoException, socket) => void this.#onClientError(error, socket));
+    // Node alone would close the connection without a word.
+    server.on("connect", (_request, socket) => void this.#inTurn(socket, () => writeFault(socket, TUNNEL)));
     // Node answers such requests as if they had not asked, as long as nobody listens to this event.
     if (this.#options.onUpgrade === undefined) return;
     server.on("upgrade", (request, socket, head) => {
-      if (isWebSocket(request)) this.#upgrade(request, socket, head);
-      else ignoreUpgrade(server, request, socket, head);
+      const take = (): void => {
+        if (isWebSocket(request)) this.#upgrade(request, socket, head);
+        else ignoreUpgrade(server, request, socket, head);
+      };
+      void this.#inTurn(socket, take);
     });
+  }
+
+  /** On a socket that Node hands over: what was taken before on this connection is answered first (RFC 9112 §9.3.2). */
+  async #inTurn(socket: Duplex, take: () => void): Promise<void> {
+    const connection = this.#connections.find(socket);
+    // Node listens no more: a reset would end the process, and a reader that stalls would stay.
+    const cut = (): void => void socket.destroy();
+    socket.on("error", cut).on("timeout", cut);
+    await connection?.answered();
+    // One offer of a connection in each turn of the loop, which many would otherwise have for themselves.
+    await turn();
+    socket.removeListener("error", cut).removeListener("timeout", cut);
+    if (!socket.destroyed) take();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -167,7 +193,7 @@ class NodeHttpListener implements HttpListener {
     const connection = this.#connections.find(request.socket);
     // Made room for another one while this request was on its way.
     if (connection === undefined) return;
-    connection.run(async () => {
+    connection.run(response, async () => {
       try {
         await this.#answer({ request, response, connection, expectsContinue });
       } catch (error) {
@@ -181,7 +207,7 @@ class NodeHttpListener implements HttpListener {
   /** Its body may be held back for an answer that never comes: the connection ends with the refusal. */
   #unexpected(request: IncomingMessage, response: ServerResponse): void {
     const connection = this.#connections.find(request.socket);
-    connection?.run(async () => {
+    connection?.run(response, async () => {
       const fault = this.#refusal(request, connection) ?? EXPECTATION;
       this.#refuse({ request, response, connection, expectsContinue: true }, fault);
     });
@@ -196,11 +222,11 @@ class NodeHttpListener implements HttpListener {
     if (isCallPath(path) && request.method === "POST") return this.#answerCall(exchange);
     if (isCallPath(path) && isPreflight(request)) {
       permitCalls(response);
-      return sendAnswer(response, undefined, this.#sending());
+      return sendAnswer(response, undefined, this.#isLast(exchange));
     }
     const page = await findPage(request.method, path, this.#pages);
     if ("error" in page) this.#refuse(exchange, page);
-    else sendPage(response, page, this.#sending());
+    else sendPage(response, page, this.#isLast(exchange));
   }
 
   async #answerCall(exchange: Exchange): Promise<void> {
@@ -214,11 +240,12 @@ class NodeHttpListener implements HttpListener {
     if (body === "busy") return this.#refuse(exchange, BUSY);
     if (body === "too-large") return this.#refuse(exchange, tooLarge(limits.maxBodyBytes));
     const { bytes } = await handler.handle(body, connection);
-    sendAnswer(response, bytes, this.#sending());
+    sendAnswer(response, bytes, this.#isLast(exchange));
   }
 
-  #sending(): Sending {
-    return { isLast: this.#isStopping, stalledMs: this.#options.limits.stalledMs ?? STALLED_MS };
+  /** A stopping listener ends a connection with the newest request's answer: ending it before would lose those behind. */
+  #isLast({ response, connection }: Exchange): boolean {
+    return this.#isStopping && connection.latest === response;
   }
 
   /** Why a request is not served, whatever it asks for. */
@@ -230,18 +257,31 @@ class NodeHttpListener implements HttpListener {
     return fault;
   }
 
-  #refuse({ request, response, expectsContinue }: Exchange, fault: Fault): void {
+  #refuse(exchange: Exchange, fault: Fault): void {
+    const { request, response, expectsContinue } = exchange;
     // Without its 100 the other side never sends the body this connection would wait for.
-    const isLast = this.#isStopping || expectsContinue;
+    const isLast = this.#isLast(exchange) || expectsContinue;
     sendFault(request, response, fault, { isLast, maxBytes: 2 * this.#options.limits.maxBodyBytes });
   }
 
-  /** What the parser or the clock refused: answered where no other answer has begun on that socket. */
-  #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  /** What the parser or the clock refused: answered in its turn, behind the requests that came whole before it. */
+  async #onClientError(error: NodeJS.ErrnoException, socket: Duplex): Promise<void> {
     // Unknown: it did not get through its TLS handshake, so nothing can be said to it.
     const connection = this.#connections.find(socket);
-    if (connection === undefined || connection.inProgress > 1 || !socket.writable) socket.destroy();
-    else writeFault(socket, clientFault(error, connection));
+    if (connection === undefined) {
+      socket.destroy();
+      return;
+    }
+    // Each further piece that comes is refused again.
+    if (connection.isBroken) return;
+    connection.isBroken = true;
+    const { latest } = connection;
+    // The request that broke off in its body gets this answer, if it has none.
+    const isBrokenOff = latest !== undefined && !latest.req.complete;
+    const wasAnswered = isBrokenOff && latest.writableEnded;
+    await connection.answered(isBrokenOff && !wasAnswered ? latest : undefined);
+    if (wasAnswered || !socket.writable) socket.destroy();
+    else writeFault(socket, clientFault(error, isBrokenOff));
   }
 }
 
@@ -255,10 +295,9 @@ function isLoopback(host: string): boolean {
   return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
 }
 
-function clientFault({ code }: NodeJS.ErrnoException, { state }: HttpConnection): Fault {
+function clientFault({ code }: NodeJS.ErrnoException, isBrokenOff: boolean): Fault {
   if (code === "ERR_HTTP_REQUEST_TIMEOUT") {
-    // A request whose head is whole is at work here.
-    const limit = state === "idle" ? "headers_ms" : "request_ms";
+    const limit = isBrokenOff ? "request_ms" : "headers_ms";
     return { status: 408, error: "The request took too long", fix: "Send it whole, at once.", limit };
   }
   if (code === "HPE_HEADER_OVERFLOW") {

@@ -1,5 +1,6 @@
 /** What can be read with GET: health, readiness, metrics, the OpenRPC document, and a word for people. */
 import { type Fault, shown } from "./fault.ts";
+import { splitTarget } from "./guard.ts";
 import type { HttpOptions, ReadinessReport } from "./options.ts";
 import type { Page } from "./reply.ts";
 
@@ -18,11 +19,12 @@ export function isCallPath(path: string): boolean {
   return path === "/" || path === "/rpc";
 }
 
-/** The path of a request target, without its query. */
+/** The path of a request target, without its query; also of one that names the host (RFC 9112 §3.2.2). */
 export function pathOf(target: string | undefined): string {
   const url = target ?? "/";
-  const query = url.indexOf("?");
-  return query < 0 ? url : url.slice(0, query);
+  const path = url.startsWith("/") ? url : (splitTarget(url)?.path ?? url);
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
 }
 
 /** The page at a path, or why there is none; `method` is anything but a call's POST. */

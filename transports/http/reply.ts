@@ -8,25 +8,16 @@ import { type Fault, faultBody, faultHeaders } from "./fault.ts";
 /** Up to this size copying an answer costs less than writing head and body apart. */
 const ONE_WRITE_BYTES = 16 * 1024;
 
-/** How an answer is sent. */
-export interface Sending {
-  /** The connection ends with it. */
-  readonly isLast: boolean;
-  /** A reader that takes nothing of it for this long is gone, ms. */
-  readonly stalledMs: number;
-}
-
-/** 200 with the answer, 204 where nothing is to be said. */
-export function sendAnswer(response: ServerResponse, bytes: Uint8Array | undefined, sending: Sending): void {
+/** 200 with the answer, 204 where nothing is to be said; `isLast`: the connection ends with it. */
+export function sendAnswer(response: ServerResponse, bytes: Uint8Array | undefined, isLast: boolean): void {
   const headers =
     bytes === undefined ? [] : ["Content-Type", "application/json", "Content-Length", String(bytes.length)];
-  if (sending.isLast) headers.push("Connection", "close");
+  if (isLast) headers.push("Connection", "close");
   response.writeHead(bytes === undefined ? 204 : 200, headers);
   if (bytes !== undefined && bytes.length <= ONE_WRITE_BYTES) {
     // Node puts text behind the head and writes both at once; latin1 gives every byte as it is.
     response.end(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1"), "latin1");
   } else response.end(bytes);
-  watchReader(response, sending.stalledMs);
 }
 
 export interface Page {
@@ -36,13 +27,12 @@ export interface Page {
 }
 
 /** Something to be read with GET; no browser shall guess at its type or keep it. */
-export function sendPage(response: ServerResponse, { status, type, text }: Page, sending: Sending): void {
+export function sendPage(response: ServerResponse, { status, type, text }: Page, isLast: boolean): void {
   const headers = ["Content-Type", type, "Content-Length", String(Buffer.byteLength(text))];
   headers.push("X-Content-Type-Options", "nosniff", "Cache-Control", "no-store");
-  if (sending.isLast) headers.push("Connection", "close");
+  if (isLast) headers.push("Connection", "close");
   response.writeHead(status, headers);
   response.end(text);
-  watchReader(response, sending.stalledMs);
 }
 
 /** Refuses a request whose body was not read (to its end). */
@@ -94,10 +84,4 @@ function faultText(fault: Fault): string {
     "Connection: close",
   ];
   return `${head.join("\r\n")}\r\n\r\n${text}`;
-}
-
-/** Node sets the time for the next request once this answer is out, and ends a socket whose time is over. */
-function watchReader(response: ServerResponse, stalledMs: number): void {
-  const { socket } = response;
-  if (socket !== null && socket.writableLength > 0) socket.setTimeout(stalledMs);
 }

@@ -1,5 +1,6 @@
 /** One WebSocket as the dispatcher sees it: messages in, answers and notifications out, bounded both ways. */
 import type { IncomingMessage } from "node:http";
+import { setImmediate as turn } from "node:timers/promises";
 
 import type { RawData, WebSocket } from "ws";
 
@@ -108,6 +109,9 @@ export class WebSocketConnection implements Connection {
   async #work(first: Buffer): Promise<void> {
     for (let message: Buffer | undefined = first; message !== undefined; message = this.#queue.shift()) {
       await this.#answer(message);
+      // What is refused at once would otherwise be read and answered in one turn of the loop, megabytes of it: a place is
+      // free again in the next turn, after everybody else's.
+      await turn();
     }
     this.#inFlight -= 1;
     this.#socket.resume();

@@ -78,6 +78,32 @@ describe("Host", () => {
     await expect.poll(() => socket.statuses, PATIENT).toStrictEqual([200, 200, 403, 200]);
   });
 
+  test.each([
+    ["http://localhost/healthz", 200],
+    ["HTTP://LOCALHOST:80/healthz?a=/b", 200],
+    ["https://127.0.0.1", 200],
+    ["http://evil.example/healthz", 403],
+    ["http://user@localhost/healthz", 403],
+    ["http:///healthz", 403],
+    ["ftp://localhost/healthz", 404],
+  ])("is looked at in a target of absolute form as well: %s", async (target, status) => {
+    await using http = await anHttpListener();
+
+    const { text } = await statusOf(http.port, `GET ${target} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    const evil = await statusOf(http.port, `GET ${target} HTTP/1.1\r\nHost: evil.example\r\n\r\n`);
+
+    expect(text).toContain(`HTTP/1.1 ${status} `);
+    expect(evil.status).toBe(403);
+  });
+
+  test("takes calls whose target has absolute form", async () => {
+    await using http = await anHttpListener();
+
+    const { status } = await statusOf(http.port, aPost(GET_INFO).replace("POST /", "POST http://localhost/rpc"));
+
+    expect(status).toBe(200);
+  });
+
   test("refuses a request without Host, or with two", async () => {
     await using http = await anHttpListener();
 

@@ -138,6 +138,29 @@ describe("TLS", () => {
       .toStrictEqual([true, true, true]);
   });
 
+  test("keeps nothing of the offers of other protocols on one connection", async () => {
+    const certificate = aCertificate();
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): void => void warnings.push(name);
+    process.on("warning", onWarning);
+    await using http = await anHttpListener({
+      tls: await filesOf(certificate, "offers"),
+      onUpgrade: (_request, socket) => socket.end(),
+    });
+    const socket = await open(http.port, certificate);
+    let received = "";
+    socket.on("data", (data: Buffer) => (received += data.toString()));
+
+    for (let count = 1; count <= 30; count += 1) {
+      socket.write(aPost(GET_INFO, { Connection: "Upgrade", Upgrade: "h2c" }));
+      await expect.poll(() => received.split("HTTP/1.1 200 OK"), PATIENT).toHaveLength(count + 1);
+    }
+
+    process.removeListener("warning", onWarning);
+    socket.destroy();
+    expect(warnings).toStrictEqual([]);
+  });
+
   test("closes a connection that does not get through its handshake", async () => {
     await using http = await anHttpListener({ tls: await filesOf(aCertificate(), "slow"), limits: { headersMs: 100 } });
     await using silent = new RawSocket(http.port);

@@ -66,6 +66,34 @@ describe("WebSocket calls in flight", () => {
     expect(await client.waitForMessages(40)).toHaveLength(40);
   });
 
+  test("that are refused at once leave every turn of the loop to others, too", async () => {
+    let count = 0;
+    let countedBefore = 0;
+    let mostInTurn = 0;
+    const handler: RequestHandler = {
+      handle: async () => {
+        count += 1;
+        return { principals: [], keys: [], isRepeatable: false };
+      },
+      onRevoked: () => () => undefined,
+    };
+    await using server = await aWebSocketListener({ handler, limits: { maxInFlight: 8 } });
+    await using raw = await aRawWebSocket(server.port);
+    const watch = (): void => {
+      mostInTurn = Math.max(mostInTurn, count - countedBefore);
+      countedBefore = count;
+      if (count < 20_000) setImmediate(watch);
+    };
+    watch();
+
+    const frame = aFrame(TEXT, Buffer.from("x"));
+    raw.write(Buffer.concat(Array.from({ length: 20_000 }, () => frame)));
+    await waitUntil(() => count === 20_000);
+
+    // Once for those freed before the look, once for those after it.
+    expect(mostInTurn).toBeLessThanOrEqual(16);
+  });
+
   test("of other connections go on meanwhile", async () => {
     const { handler, taken } = aHeldHandler();
     await using server = await aWebSocketListener({ handler, limits: { maxInFlight: 1 } });
