@@ -20,7 +20,11 @@ const LIMITS: WebSocketLimits = {
 };
 
 type OptionWishes = Partial<Omit<WebSocketOptions, "limits">> & { readonly limits?: Partial<WebSocketLimits> };
-type ListenerWishes = Omit<OptionWishes, "httpUrl"> & { readonly allowedOrigins?: readonly string[] };
+type ListenerWishes = Omit<OptionWishes, "httpUrl"> & {
+  readonly allowedOrigins?: readonly string[];
+  /** Of the HTTP listener underneath. */
+  readonly maxConnections?: number;
+};
 
 export function webSocketOptions({ limits, ...wanted }: OptionWishes = {}): WebSocketOptions {
   return {
@@ -44,10 +48,11 @@ export interface StartedWebSocketListener extends AsyncDisposable {
 /** Serves on a free port of loopback until disposed of. */
 export async function aWebSocketListener({
   allowedOrigins = [],
+  maxConnections = 1000,
   ...wanted
 }: ListenerWishes = {}): Promise<StartedWebSocketListener> {
   const listener = createWebSocketListener(webSocketOptions({ httpUrl: () => http.listener.status().url, ...wanted }));
-  const http = await anHttpListener({ allowedOrigins, onUpgrade: listener.upgrade });
+  const http = await anHttpListener({ allowedOrigins, limits: { maxConnections }, onUpgrade: listener.upgrade });
   await listener.start();
   return {
     listener,

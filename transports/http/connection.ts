@@ -29,6 +29,8 @@ export class HttpConnection implements Connection {
   trustedHost: string | undefined;
   /** Another protocol has taken over; whoever speaks it ends it. */
   isUpgraded = false;
+  /** How whoever speaks it says that nobody known would miss it. */
+  isStranger: (() => boolean) | undefined;
   /** The parser or the clock has refused what came last: nothing more is read. */
   isBroken = false;
   readonly #concurrency: number;
@@ -67,9 +69,12 @@ export class HttpConnection implements Connection {
     return this.#latest;
   }
 
-  /** What would be lost with it: nothing (silent, idle, or still sending a head), a body or an answer on its way, or a call at work. */
-  get state(): "idle" | "receiving" | "sending" | "working" {
-    if (this.isUpgraded) return "working";
+  /**
+   * What would be lost with it: nothing (silent, idle, or still sending a head), another protocol's connection on which
+   * nobody has shown who he is, a body or an answer on its way, or a call at work.
+   */
+  get state(): "idle" | "stranger" | "receiving" | "sending" | "working" {
+    if (this.isUpgraded) return this.isStranger?.() === true ? "stranger" : "working";
     if (this.#inProgress > 0) return this.#inProgress === this.#receiving ? "receiving" : "working";
     return this.#unanswered.size === 0 ? "idle" : "sending";
   }

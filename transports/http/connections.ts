@@ -29,7 +29,8 @@ export class Connections {
 
   /**
    * Takes a TCP connection in. Where all places are taken, the oldest connection that has nothing to lose makes room,
-   * then the oldest that is slow in sending a body or in reading an answer: who opens many sockets and says nothing locks nobody out.
+   * then the oldest WebSocket on which nobody has signed anything, then the oldest that is slow in sending a body or in
+   * reading an answer: who opens many sockets and says nothing locks nobody out.
    */
   add(socket: Socket): void {
     // Given back after an offer that is ignored.
@@ -96,7 +97,7 @@ export class Connections {
   }
 
   #makeRoom(): boolean {
-    for (const state of ["idle", "receiving", "sending"] as const) {
+    for (const state of ["idle", "stranger", "receiving", "sending"] as const) {
       for (const connection of this.#all) {
         if (connection.state !== state) continue;
         this.#all.delete(connection);

@@ -186,7 +186,7 @@ class NodeHttpListener implements HttpListener {
       return;
     }
     connection.isUpgraded = true;
-    this.#options.onUpgrade?.(request, socket, head);
+    connection.isStranger = this.#options.onUpgrade?.(request, socket, head);
   }
 
   #take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {

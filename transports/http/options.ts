@@ -48,8 +48,9 @@ export interface HttpOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
   /**
    * Takes over connections that ask for an upgrade, once Host and Origin were found good. Who takes a socket ends it.
-   * Without it such requests are answered as if they had not asked.
+   * Without it such requests are answered as if they had not asked. Returns how to ask whether nobody known would miss the
+   * connection now: where all places are taken, such a one makes room.
    */
-  onUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  onUpgrade?(request: IncomingMessage, socket: Duplex, head: Buffer): (() => boolean) | undefined;
   readonly log: Log;
 }

@@ -29,6 +29,8 @@ export class WebSocketConnection implements Connection {
   #inFlight = 0;
   #onIdle: (() => void) | undefined;
   #misses = 0;
+  /** A call of it was signed well. */
+  #isKnown = false;
   #isStopping = false;
 
   constructor(socket: WebSocket, request: IncomingMessage, options: ConnectionOptions) {
@@ -60,6 +62,11 @@ export class WebSocketConnection implements Connection {
 
   get signal(): AbortSignal {
     return this.#controller.signal;
+  }
+
+  /** Nobody has shown who he is, and nothing is at work: where all places are taken, it makes room. */
+  get isStranger(): boolean {
+    return !this.#isKnown && this.#inFlight === 0;
   }
 
   /** Functions of their own, so that they may be taken out of the connection. */
@@ -120,7 +127,8 @@ export class WebSocketConnection implements Connection {
 
   async #answer(message: Buffer): Promise<void> {
     try {
-      const { bytes, afterSent } = await this.#options.handler.handle(message, this);
+      const { bytes, afterSent, principals } = await this.#options.handler.handle(message, this);
+      this.#isKnown ||= principals.length > 0;
       if (bytes !== undefined) await this.#outbox.answer(bytes);
       afterSent?.();
     } catch (error) {

@@ -22,7 +22,7 @@ const CLOSE_MS = 60_000;
 
 export interface WebSocketListener extends Listener {
   /** For `onUpgrade` of the HTTP listener, which has judged Host and Origin by then. */
-  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => (() => boolean) | undefined;
 }
 
 /** Serves the handler over WebSocket, on connections that an HTTP listener hands over. */
@@ -56,8 +56,9 @@ class WsListener implements WebSocketListener {
     this.#server = new WebSocketServer(serverOptions);
   }
 
-  readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): (() => boolean) | undefined => {
     const path = pathOf(request.url);
+    let made: WebSocketConnection | undefined;
     if (!PATHS.has(path)) {
       writeFault(socket, { status: 404, error: `No WebSocket at ${shown(path)}`, fix: "Connect to / or /ws." });
     } else if (this.#beats === undefined) {
@@ -65,10 +66,12 @@ class WsListener implements WebSocketListener {
     } else {
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
         const connection = new WebSocketConnection(webSocket, request, this.#options);
+        made = connection;
         this.#connections.add(connection);
         void connection.closed.then(() => this.#connections.delete(connection));
       });
     }
+    return () => made?.isStranger === true;
   };
 
   async start(): Promise<void> {

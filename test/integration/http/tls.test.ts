@@ -145,7 +145,10 @@ describe("TLS", () => {
     process.on("warning", onWarning);
     await using http = await anHttpListener({
       tls: await filesOf(certificate, "offers"),
-      onUpgrade: (_request, socket) => socket.end(),
+      onUpgrade: (_request, socket) => {
+        socket.end();
+        return undefined;
+      },
     });
     const socket = await open(http.port, certificate);
     let received = "";

@@ -330,3 +330,28 @@ test("a handler that throws, which none may, closes the connection with 1011", a
 
   expect(await client.waitForClose()).toMatchObject({ code: 1011 });
 });
+
+test("Strangers' idle WebSockets make room where all places are taken, and nobody else's", async () => {
+  const handler: RequestHandler = {
+    async handle(bytes) {
+      const text = Buffer.from(bytes).toString();
+      return { bytes, principals: text.includes("signed") ? ["alice"] : [], keys: [], isRepeatable: false };
+    },
+    onRevoked: () => () => undefined,
+  };
+  await using server = await aWebSocketListener({ handler, maxConnections: 4 });
+  await using known = await aPlainClient(server.url);
+  known.send('"signed"');
+  await known.waitForMessages(1);
+  await using first = await aPlainClient(server.url);
+  await using second = await aPlainClient(server.url);
+  await using third = await aPlainClient(server.url);
+
+  await using late = await aPlainClient(server.url);
+  late.send('"hello"');
+  await late.waitForMessages(1);
+
+  expect(late.messages).toEqual(["hello"]);
+  await waitUntil(() => first.closed !== undefined);
+  expect([known, first, second, third].map(({ closed }) => closed !== undefined)).toEqual([false, true, false, false]);
+});
