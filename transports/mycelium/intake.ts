@@ -141,6 +141,8 @@ export class Intake {
     const call = this.#calls.get(digest);
     if (call === undefined) {
       await this.#begin(message, digest);
+    } else if (call.messageIds.includes(message.id)) {
+      this.#drop(message, "its call is in flight, and will answer it");
     } else if (call.messageIds.length < MAX_JOINED) {
       call.messageIds.push(message.id);
     } else {

@@ -114,6 +114,10 @@ describe("a call", () => {
       applied: "no",
     });
     expect(bench.near.sent).toHaveLength(1);
+    // What comes later finds nothing of the two on its way: neither is sent, nor repeated for ever.
+    await bench.listen();
+    expect(await dialer.call(aCall("4"))).toContain('"4"');
+    expect(bench.near.sent).toHaveLength(2);
   });
 
   test("is refused when it is too large, and after the dialer was closed", async () => {
