@@ -17,6 +17,8 @@ export interface InboxParts {
 
 /** A held read ends after so long, so that others who share the daemon get their turn. */
 const HOLD_SECONDS = 1;
+/** A held read that finds nothing so soon was not held. */
+const NOT_HELD_MS = 5;
 const POLL_FIRST_MS = 10;
 const POLL_LAST_MS = 100;
 /** So many empty asks in a row before the pause grows: a caller that calls again and again is met at once. */
@@ -40,11 +42,14 @@ export class Inbox {
   /** The oldest message, left where it is; undefined when none came for a while. @throws DaemonError */
   async next(signal: AbortSignal): Promise<OverlayMessage | undefined> {
     const { daemon, topic, isPolled } = this.#parts;
+    const askedAt = performance.now();
     try {
       const message = await daemon.peek(topic, isPolled ? 0 : HOLD_SECONDS, signal);
-      this.#emptyPolls = message === undefined ? this.#emptyPolls + 1 : 0;
+      // A held read that our own requests cut short pauses before it is asked again; one that is over sooner was not held.
+      const isPoll = isPolled || performance.now() - askedAt < NOT_HELD_MS;
+      this.#emptyPolls = message === undefined && isPoll ? this.#emptyPolls + 1 : 0;
       this.#unreadable = 0;
-      if (isPolled && message === undefined) {
+      if (message === undefined && (isPolled || this.#emptyPolls > POLL_PATIENCE)) {
         const growth = POLL_GROWTH ** Math.max(0, this.#emptyPolls - POLL_PATIENCE);
         await pause(Math.min(POLL_FIRST_MS * growth, POLL_LAST_MS), signal);
       }

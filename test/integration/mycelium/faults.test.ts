@@ -217,6 +217,19 @@ describe("a daemon", () => {
     expect(await bench.dial().call(aCall("1"))).toContain('"1"');
   });
 
+  test("that holds no read is not asked as fast as it goes", async () => {
+    const bench = await benches.create();
+    bench.far.intercept = (_method, path) => (path === "/messages" ? { status: 204 } : undefined);
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    await sleep(1_500);
+
+    expect(bench.far.requests.length).toBeLessThan(150);
+
+    bench.far.intercept = undefined;
+    expect(await bench.dial().call(aCall("1"))).toContain('"1"');
+  });
+
   test("that restarts while a message is handled is not taken for one that others read", async () => {
     const bench = await benches.create();
     bench.handler.respond = async () => bench.far.restart().then(() => "restarted");
