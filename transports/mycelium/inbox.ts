@@ -18,7 +18,7 @@ export interface InboxParts {
 /** A held read ends after so long, so that others who share the daemon get their turn. */
 const HOLD_SECONDS = 1;
 /** A held read that finds nothing so soon was not held. */
-const NOT_HELD_MS = 5;
+const NOT_HELD_MS = 50;
 const POLL_FIRST_MS = 10;
 const POLL_LAST_MS = 100;
 /** So many empty asks in a row before the pause grows: a caller that calls again and again is met at once. */
@@ -45,7 +45,7 @@ export class Inbox {
     const askedAt = performance.now();
     try {
       const message = await daemon.peek(topic, isPolled ? 0 : HOLD_SECONDS, signal);
-      // A held read that our own requests cut short pauses before it is asked again; one that is over sooner was not held.
+      // Our own requests cut held reads short too, but not so many in a row while nothing comes.
       const isPoll = isPolled || performance.now() - askedAt < NOT_HELD_MS;
       this.#emptyPolls = message === undefined && isPoll ? this.#emptyPolls + 1 : 0;
       this.#unreadable = 0;
