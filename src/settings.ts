@@ -8,6 +8,8 @@ interface Extra {
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
+/** The daemon takes 2 MiB of JSON with the message in it as base64; what is larger would never leave. */
+const MYCELIUM_BYTES = 1.5 * MIB - KIB;
 const DAY_SECONDS = 86_400;
 
 const text = (value: string, description: string, extra: Extra & { pattern?: string } = {}) =>
@@ -124,7 +126,7 @@ const mycelium = {
   api: text("http://127.0.0.1:8989/api/v1", "REST API of the daemon", { flag: "mycelium-api" }),
   topic: text("supervisor.rpc", "Message topic", { flag: "mycelium-topic" }),
   receive: choice("hold", ["hold", "poll"], "hold: daemon of our own; poll: a daemon shared with other programs"),
-  max_message_bytes: integer(MIB, [KIB, 2 * MIB], "Largest message sent or answered"),
+  max_message_bytes: integer(MIB, [KIB, MYCELIUM_BYTES], "Largest message sent or answered"),
   messages_per_second: integer(12, [1, 1000], "Messages sent a second, sustained"),
   unauthenticated_per_second: integer(2, [1, 1000], "Replies a second to all that nobody signed or that is malformed"),
   sources: list("Subnets put on the daemon's whitelist for the topic"),

@@ -6,7 +6,7 @@ import type { CallAuth } from "../rpc/schema.ts";
 import type { Dialer, OutgoingCall } from "../rpc/transport.ts";
 import type { SignedJob } from "./job.ts";
 import { ownSignal } from "./on-abort.ts";
-import { pause } from "./pause.ts";
+import { MAX_TIMER_MS, pause } from "./pause.ts";
 import { type Expected, parseResponse } from "./response.ts";
 import { retryAfterMs, RpcError } from "./rpc-error.ts";
 
@@ -169,7 +169,7 @@ export class SupervisorClient {
     const call: OutgoingCall = {
       ...request,
       waitMs,
-      deadlineMs: Math.max(1, endMs - this.#now()),
+      deadlineMs: Math.min(Math.max(1, endMs - this.#now()), MAX_TIMER_MS),
       ...(signal === undefined ? {} : { signal }),
     };
     try {

@@ -4,6 +4,7 @@ import type { SupervisorClient } from "./client.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { EventSource } from "./events.ts";
 import { followLogs, followStates } from "./follow.ts";
+import { MAX_TIMER_MS } from "./pause.ts";
 import { type ReceiptFinding, type ReceiptVerdict, verifyReceipt } from "./receipt.ts";
 
 export interface ResultOptions {
@@ -61,7 +62,8 @@ export async function waitForResult(client: Client, id: string, options: ResultO
   if (deadlineMs === undefined) return resultOf(client, id, options);
   // Not AbortSignal.timeout: Node 20 forgets one that only signals made of it refer to.
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(new DOMException("The job has not ended", "TimeoutError")), deadlineMs);
+  const end = (): void => late.abort(new DOMException("The job has not ended", "TimeoutError"));
+  const timer = setTimeout(end, Math.min(deadlineMs, MAX_TIMER_MS));
   try {
     const ends = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
     return await resultOf(client, id, { ...options, signal: ends });

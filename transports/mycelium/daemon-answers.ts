@@ -23,6 +23,8 @@ export interface OverlayMessage {
   readonly payload: Uint8Array;
 }
 
+/** The last second of JavaScript's time. */
+const MAX_SECONDS = 8.64e12;
 const MESSAGE_ID = /^[0-9a-f]{16}$/;
 
 /** The members of a JSON object, or undefined where `text` is anything else. */
@@ -54,8 +56,13 @@ export function parseNodeInfo(text: string): NodeInfo | undefined {
   return {
     address,
     ...(typeof publicKey === "string" && isNodeKey(publicKey) ? { publicKey } : {}),
-    ...(typeof startedAt === "number" ? { startedAt } : {}),
+    ...(isSeconds(startedAt) ? { startedAt } : {}),
   };
+}
+
+/** UNIX seconds that a date can be made of. */
+function isSeconds(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= MAX_SECONDS;
 }
 
 /** Parses a message. Lets pass only ids, keys and addresses of the right form, so they are safe in paths and logs. */

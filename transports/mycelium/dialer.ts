@@ -132,9 +132,13 @@ export class MyceliumDialer implements Dialer, AsyncDisposable {
       const pending = this.#createPending(call, bytes, (outcome) =>
         outcome instanceof CarrierError ? reject(outcome) : resolve(outcome),
       );
+      // Given up before it began: nothing would ever end a message of it.
+      if (call.signal?.aborted === true) {
+        return;
+      }
       if (call.waitMs > 0) {
         void this.#send([pending], Math.max(this.#repeatAfterMs, call.waitMs + WAITING_MARGIN_MS));
-      } else if (call.signal?.aborted !== true) {
+      } else {
         this.#queue.push(pending);
         this.#flushTimer ??= setTimeout(() => this.#flush(), COALESCE_MS);
       }

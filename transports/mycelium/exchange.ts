@@ -32,6 +32,8 @@ export interface Sending {
 
 const RETRY_FIRST_MS = 100;
 const RETRY_LAST_MS = 2_000;
+/** A daemon that has waited for this part of the time it was given has waited, by whosever clock. */
+const WAITED = 1 / 2;
 /** A daemon that was never there is not waited for longer than a restart takes. */
 const ABSENT_DAEMON_MS = 5_000;
 
@@ -41,10 +43,13 @@ const ABSENT_DAEMON_MS = 5_000;
  * @throws DaemonError of kind `stopped`, or the reason of the signal, when the signal aborts
  */
 export async function exchange(route: Route, sending: Sending): Promise<Uint8Array> {
-  const startedAt = performance.now();
   const state = { attempts: 0, waitMs: sending.repeatAfterMs, retryMs: RETRY_FIRST_MS };
+  /** When the daemon was first asked: the wait for the governor is not its absence. */
+  let firstAskedAt: number | undefined;
   for (;;) {
     await route.governor.acquire(sending.signal);
+    const askedAt = performance.now();
+    firstAskedAt ??= askedAt;
     try {
       sending.onSent(true);
       const reply = await route.daemon.push({
@@ -55,21 +60,25 @@ export async function exchange(route: Route, sending: Sending): Promise<Uint8Arr
         signal: sending.signal,
       });
       state.attempts += 1;
-      state.waitMs *= 2;
-      state.retryMs = RETRY_FIRST_MS;
       if (reply !== undefined && isFrom(route.to, reply)) {
         return reply.payload;
       }
       // A forged reply used up the daemon's wait for the true one: only a repeat can fetch that.
       sending.onTrouble(reply === undefined ? "" : "a reply came from another node and was ignored");
+      if (performance.now() - askedAt >= state.waitMs * WAITED) {
+        state.waitMs *= 2;
+        state.retryMs = RETRY_FIRST_MS;
+        continue;
+      }
     } catch (error) {
-      const failure = judge(error, performance.now() - startedAt, state.attempts);
+      const failure = judge(error, performance.now() - firstAskedAt, state.attempts);
       state.attempts += failure.kind === "refused" ? 0 : 1;
       sending.onSent(state.attempts > 0);
       sending.onTrouble(failure.message);
-      await pause(state.retryMs, sending.signal);
-      state.retryMs = Math.min(state.retryMs * 2, RETRY_LAST_MS);
     }
+    // Nothing came, and sooner than it should: each message costs the daemon and the peer, so not as fast as it goes.
+    await pause(state.retryMs, sending.signal);
+    state.retryMs = Math.min(state.retryMs * 2, RETRY_LAST_MS);
   }
 }
 

@@ -9,6 +9,7 @@ import { isAddressOf, toNodeName } from "./address.ts";
 import type { AnswerCache } from "./answer-cache.ts";
 import type { OverlayMessage } from "./daemon-answers.ts";
 import type { InFlightNotes } from "./in-flight-notes.ts";
+import { deliverableBytes } from "./padding.ts";
 import type { Peers } from "./peers.ts";
 import type { ReplyQueue } from "./reply-queue.ts";
 import { isAnswer, parseBytes, refusal } from "./rpc-text.ts";
@@ -127,7 +128,7 @@ export class Intake {
       this.#drop(message, "it was answered before");
       return;
     }
-    if (message.payload.length > limits.maxMessageBytes) {
+    if (message.payload.length > deliverableBytes(limits.maxMessageBytes)) {
       // Unread: whoever sent it knows the id, we need not.
       this.#reply(message, refusal({ id: null }, "tooLarge", { limit: limits.maxMessageBytes }));
       return;
@@ -141,6 +142,8 @@ export class Intake {
     const call = this.#calls.get(digest);
     if (call === undefined) {
       await this.#begin(message, digest);
+    } else if (call.messageIds.includes(message.id)) {
+      this.#drop(message, "its call is in flight, and will answer it");
     } else if (call.messageIds.length < MAX_JOINED) {
       call.messageIds.push(message.id);
     } else {

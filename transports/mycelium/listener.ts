@@ -14,6 +14,7 @@ import { DaemonError } from "./daemon-request.ts";
 import { DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_TOPIC, MyceliumDaemon } from "./daemon.ts";
 import { Governor, governorOptions } from "./governor.ts";
 import { InFlightNotes } from "./in-flight-notes.ts";
+import { Inbox } from "./inbox.ts";
 import { Intake, type IntakeLimits } from "./intake.ts";
 import { LateReplies } from "./late-replies.ts";
 import { pause } from "./pause.ts";
@@ -68,13 +69,6 @@ const LIMITS: Omit<IntakeLimits, "maxMessageBytes"> = {
   maxDetached: 256,
   maxDetachedPerNode: 16,
 };
-/** A held read ends after so long, so that others who share the daemon get their turn. */
-const HOLD_SECONDS = 1;
-const POLL_FIRST_MS = 10;
-const POLL_LAST_MS = 100;
-/** So many empty asks in a row before the pause grows: a caller that calls again and again is met at once. */
-const POLL_PATIENCE = 50;
-const POLL_GROWTH = 1.5;
 const BACKOFF_FIRST_MS = 200;
 const BACKOFF_LAST_MS = 10_000;
 /** How often late replies are drained and the daemon's start time is looked at. */
@@ -98,6 +92,7 @@ export class MyceliumListener implements Listener {
   readonly #notes: InFlightNotes;
   readonly #replies: ReplyQueue;
   readonly #intake: Intake;
+  readonly #inbox: Inbox;
   readonly #lateReplies: LateReplies;
   readonly #endRevocations: () => void;
   readonly #stopping = new AbortController();
@@ -108,8 +103,6 @@ export class MyceliumListener implements Listener {
   #notesTold: ReadonlySet<string> = new Set();
   #loop: Promise<void> | undefined;
   #failures = 0;
-  /** Asks in a row that found nothing. */
-  #emptyPolls = 0;
   #choresAt = 0;
 
   /** @throws Error when a setting is unusable: `api` not on loopback, a source that is not a subnet */
@@ -139,7 +132,9 @@ export class MyceliumListener implements Listener {
       now: () => performance.now(),
       unauthenticatedPerSecond: settings.unauthenticatedPerSecond ?? 2,
     });
-    this.#lateReplies = new LateReplies(daemon, settings.receive !== "poll");
+    const isPolled = settings.receive === "poll";
+    this.#inbox = new Inbox({ daemon, topic: this.#topic, isPolled, log: parts.log });
+    this.#lateReplies = new LateReplies(daemon, !isPolled);
     this.#intake = new Intake({
       handler: parts.handler,
       replies: this.#replies,
@@ -172,6 +167,9 @@ export class MyceliumListener implements Listener {
     this.#status = { name: "mycelium", isUp: false, detail: "stopped" };
     const cut = (): void => this.#closeDaemon();
     deadline.addEventListener("abort", cut);
+    if (deadline.aborted) {
+      cut();
+    }
     await this.#loop;
     await this.#intake.close(deadline);
     await this.#replies.close(deadline);
@@ -219,6 +217,8 @@ export class MyceliumListener implements Listener {
     const before = this.#node?.startedAt;
     const isRestarted = before !== undefined && node.startedAt !== before;
     this.#node = node;
+    // What a take did not find had gone with the daemon's memory; another reader will be met again.
+    this.#hasOtherReader &&= !isRestarted;
     this.#restartedAt = isRestarted ? node.startedAt : this.#restartedAt;
     this.#choresAt = performance.now() + CHORES_EVERY_MS;
     const url = urlOf(node);
@@ -266,7 +266,7 @@ export class MyceliumListener implements Listener {
 
   async #serve(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      const message = await this.#next();
+      const message = await this.#inbox.next(this.#stopping.signal);
       this.#failures = 0;
       if (message !== undefined) {
         await this.#handle(message);
@@ -274,28 +274,6 @@ export class MyceliumListener implements Listener {
       if (performance.now() >= this.#choresAt) {
         await this.#doChores();
       }
-    }
-  }
-
-  async #next(): Promise<OverlayMessage | undefined> {
-    const { signal } = this.#stopping;
-    const isPolling = this.#settings.receive === "poll";
-    try {
-      const message = await this.#daemon.peek(this.#topic, isPolling ? 0 : HOLD_SECONDS, signal);
-      this.#emptyPolls = message === undefined ? this.#emptyPolls + 1 : 0;
-      if (isPolling && message === undefined) {
-        const growth = POLL_GROWTH ** Math.max(0, this.#emptyPolls - POLL_PATIENCE);
-        await pause(Math.min(POLL_FIRST_MS * growth, POLL_LAST_MS), signal);
-      }
-      return message;
-    } catch (error) {
-      if (!(error instanceof DaemonError) || error.kind !== "malformed") {
-        throw error;
-      }
-      // Too large or unreadable: left where it is, it would block the topic for ever.
-      this.#log.error({ event: "mycelium_dropped", error: error.message }, "Dropped a message that cannot be read.");
-      await this.#daemon.discard(this.#topic);
-      return undefined;
     }
   }
 

@@ -6,17 +6,7 @@ import { DaemonError } from "./daemon-request.ts";
 import { Governor } from "./governor.ts";
 import { padPayload } from "./padding.ts";
 import { pause } from "./pause.ts";
-
-/** A reply to one message. */
-export interface QueuedReply {
-  /** Id of the message. */
-  readonly id: string;
-  /** Key of the node that sent it. */
-  readonly nodeKey: string;
-  readonly bytes: Uint8Array;
-  /** Whose signature was good; absent for unauthenticated and malformed calls, which share one small allowance. */
-  readonly principal?: string;
-}
+import { type QueuedReply, ReplyLane, type WaitingReply } from "./reply-lane.ts";
 
 /** What a {@link ReplyQueue} needs. */
 export interface ReplyQueueParts {
@@ -36,28 +26,21 @@ const UNAUTHENTICATED_LANE = "";
 /** Bounds of what waits; beyond them a reply is dropped, and the caller's repeat finds it in the answer cache. */
 const MAX_REPLIES = 2_000;
 const MAX_BYTES = 64 * 1024 * 1024;
-const MAX_REPLIES_A_LANE = 500;
 /** Nobody waits longer for an answer than a call over this carrier is valid. */
 const MAX_AGE_MS = 420_000;
 const RETRY_FIRST_MS = 200;
 const RETRY_LAST_MS = 10_000;
 
-interface Waiting extends QueuedReply {
-  readonly queuedAt: number;
-}
-
 /**
  * Each principal has a lane, and lanes take turns. One reply is on its way at a time: the daemon has one lock.
- * A reply that the daemon could not take stays first and is handed over again; the same bytes for the same id do no
- * harm, even when the daemon had it.
+ * A reply that the daemon could not take goes behind all others and is handed over again; the same bytes for the same id
+ * do no harm, even when the daemon had it.
  */
 export class ReplyQueue {
   readonly #parts: ReplyQueueParts;
   readonly #allowance: Governor;
-  readonly #lanes = new Map<string, Waiting[]>();
+  readonly #lanes = new Map<string, ReplyLane>();
   readonly #stopping = new AbortController();
-  #count = 0;
-  #bytes = 0;
   #pump: Promise<void> | undefined;
 
   constructor(parts: ReplyQueueParts) {
@@ -71,24 +54,24 @@ export class ReplyQueue {
 
   /** Replies that wait. */
   get size(): number {
-    return this.#count;
+    return this.#sum(({ size }) => size);
   }
 
   /** Queues a reply; false when it is dropped instead: no allowance left, or too many wait. */
   add(reply: QueuedReply): boolean {
     const name = reply.principal ?? UNAUTHENTICATED_LANE;
-    const lane = this.#lanes.get(name) ?? [];
-    const isFull = this.#count >= MAX_REPLIES || this.#bytes + reply.bytes.length > MAX_BYTES;
-    if (isFull || lane.length >= MAX_REPLIES_A_LANE) {
+    const lane = this.#lanes.get(name) ?? new ReplyLane();
+    const bytes = this.#sum((other) => other.bytes);
+    if (this.size >= MAX_REPLIES || bytes + reply.bytes.length > MAX_BYTES) {
       return false;
     }
     if (reply.principal === undefined && !this.#allowance.tryAcquire()) {
       return false;
     }
-    lane.push({ ...reply, queuedAt: this.#parts.now() });
+    if (!lane.add({ ...reply, queuedAt: this.#parts.now() })) {
+      return false;
+    }
     this.#lanes.set(name, lane);
-    this.#count += 1;
-    this.#bytes += reply.bytes.length;
     this.#pump ??= this.#run();
     return true;
   }
@@ -108,12 +91,15 @@ export class ReplyQueue {
   async #run(): Promise<void> {
     let retryMs = RETRY_FIRST_MS;
     for (let next = this.#next(); next !== undefined && !this.#stopping.signal.aborted; next = this.#next()) {
-      const [name, reply] = next;
+      const [name, lane, reply] = next;
       const isDone = await this.#send(reply);
       if (isDone) {
-        this.#remove(name, reply);
+        lane.remove(reply);
+        this.#rotate(name, lane);
         retryMs = RETRY_FIRST_MS;
       } else {
+        lane.postpone(reply);
+        this.#rotate(name, lane);
         await pause(retryMs * (0.5 + Math.random()), this.#stopping.signal);
         retryMs = Math.min(retryMs * 2, RETRY_LAST_MS);
       }
@@ -121,27 +107,29 @@ export class ReplyQueue {
     this.#pump = undefined;
   }
 
-  #next(): readonly [string, Waiting] | undefined {
-    for (const [name, [reply]] of this.#lanes) {
-      if (reply !== undefined) {
-        return [name, reply];
+  #next(): readonly [string, ReplyLane, WaitingReply] | undefined {
+    for (const [name, lane] of this.#lanes) {
+      const { first } = lane;
+      if (first !== undefined) {
+        return [name, lane, first];
       }
     }
     return undefined;
   }
 
-  /** Takes a reply out, and puts its lane behind all others. */
-  #remove(name: string, reply: Waiting): void {
-    const [, ...rest] = this.#lanes.get(name) ?? [];
+  /** Puts a lane behind all others. */
+  #rotate(name: string, lane: ReplyLane): void {
     this.#lanes.delete(name);
-    if (rest.length > 0) {
-      this.#lanes.set(name, rest);
+    if (lane.size > 0) {
+      this.#lanes.set(name, lane);
     }
-    this.#count -= 1;
-    this.#bytes -= reply.bytes.length;
   }
 
-  async #send(reply: Waiting): Promise<boolean> {
+  #sum(measure: (lane: ReplyLane) => number): number {
+    return [...this.#lanes.values()].reduce((sum, lane) => sum + measure(lane), 0);
+  }
+
+  async #send(reply: WaitingReply): Promise<boolean> {
     const { log, now, send, governor } = this.#parts;
     const fields: LogLine = { event: "mycelium_reply", messageId: reply.id, node: reply.nodeKey };
     if (now() - reply.queuedAt > MAX_AGE_MS) {

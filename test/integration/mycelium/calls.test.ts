@@ -1,5 +1,7 @@
 /** Calls over two simulated daemons: dialer, listener and what lies between. */
 
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
@@ -114,6 +116,10 @@ describe("a call", () => {
       applied: "no",
     });
     expect(bench.near.sent).toHaveLength(1);
+    // What comes later finds nothing of the two on its way: neither is sent, nor repeated for ever.
+    await bench.listen();
+    expect(await dialer.call(aCall("4"))).toContain('"4"');
+    expect(bench.near.sent).toHaveLength(2);
   });
 
   test("is refused when it is too large, and after the dialer was closed", async () => {
@@ -318,6 +324,22 @@ describe("the end of a listener", () => {
     expect(await call).toContain("done");
     expect(bench.handler.handled).toHaveLength(1);
     expect(listener.status()).toMatchObject({ isUp: false, detail: "stopped" });
+  });
+
+  test("does not wait for a daemon that hangs once its deadline is over", async () => {
+    const bench = await benches.create();
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    bench.far.intercept = (method) => (method === "POST" ? "hang" : undefined);
+    void bench
+      .dial()
+      .call(aCall("1"))
+      .catch(() => undefined);
+    await until(() => bench.far.requests.some((request) => request.startsWith("POST /messages/reply")));
+
+    const isStopped = await Promise.race([listener.stop(AbortSignal.abort()).then(() => true), sleep(3_000, false)]);
+
+    expect(isStopped).toBe(true);
   });
 
   test("tells calls that are still there at the deadline to stop", async () => {

@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterEach, describe, expect, test } from "vitest";
 
@@ -200,6 +201,44 @@ describe("a daemon", () => {
     bench.near.intercept = undefined;
 
     expect(await call).toContain('"1"');
+  });
+
+  test("whose inbox reads as nonsense is not asked as fast as it goes, and serves when it is sane", async () => {
+    const bench = await benches.create();
+    bench.far.intercept = (_method, path) => (path === "/messages" ? { status: 200, body: "nonsense" } : undefined);
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    await sleep(1_000);
+
+    expect(bench.far.requests.length).toBeLessThan(100);
+    expect(bench.lines.filter((line) => line.includes("cannot be read")).length).toBeGreaterThan(1);
+
+    bench.far.intercept = undefined;
+    expect(await bench.dial().call(aCall("1"))).toContain('"1"');
+  });
+
+  test("that holds no read is not asked as fast as it goes", async () => {
+    const bench = await benches.create();
+    bench.far.intercept = (_method, path) => (path === "/messages" ? { status: 204 } : undefined);
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    await sleep(1_500);
+
+    expect(bench.far.requests.length).toBeLessThan(150);
+
+    bench.far.intercept = undefined;
+    expect(await bench.dial().call(aCall("1"))).toContain('"1"');
+  });
+
+  test("that restarts while a message is handled is not taken for one that others read", async () => {
+    const bench = await benches.create();
+    bench.handler.respond = async () => bench.far.restart().then(() => "restarted");
+    const listener = await bench.listen({ detachAfterMs: 60_000 });
+    await bench.dial().call(aCall("1"));
+
+    await until(() => listener.status().detail?.includes("restarted at") === true);
+
+    expect(listener.status().detail).not.toContain("another program");
   });
 
   test("that refuses a message ends the call at once", async () => {

@@ -46,6 +46,13 @@ async function ask(
   return reply === undefined ? undefined : Buffer.from(reply.payload).toString().trimEnd();
 }
 
+/** What a relay has recorded of a message of the near node arrives once more. */
+function playAgain({ near, far }: Bench, id: string, text: string): void {
+  const sender = { srcIp: near.address, srcPk: near.publicKey };
+  const receiver = { dstIp: far.address, dstPk: far.publicKey };
+  far.accept({ ...sender, ...receiver, id, isReply: false, topic: Buffer.from(TOPIC), payload: Buffer.from(text) });
+}
+
 describe("a repeat", () => {
   test("gets the cached answer without being executed again", async () => {
     const bench = await benches.create();
@@ -277,15 +284,34 @@ describe("what is not an honest request", () => {
     await ask(bench, aCall("1").text);
     await until(() => bench.far.inbox.length === 0);
     const [id = ""] = bench.near.sent;
-    const sender = { srcIp: bench.near.address, srcPk: bench.near.publicKey };
-    const receiver = { dstIp: bench.far.address, dstPk: bench.far.publicKey };
-    const payload = Buffer.from(aCall("1").text);
 
-    bench.far.accept({ ...sender, ...receiver, id, isReply: false, topic: Buffer.from(TOPIC), payload });
+    playAgain(bench, id, aCall("1").text);
     await until(() => bench.lines.join("").includes("it was answered before"));
 
     expect(bench.handler.handled).toHaveLength(1);
     expect(bench.far.sent).toHaveLength(1);
+  });
+
+  test("is not answered twice either when that happens while its call is in flight", async () => {
+    const bench = await benches.create();
+    const gate = aGate();
+    bench.handler.respond = async ({ params }) => {
+      await gate.opened;
+      return params;
+    };
+    await bench.listen({ detachAfterMs: 5 });
+    const asked = ask(bench, aCall("1").text);
+    await until(() => bench.handler.handled.length === 1 && bench.far.inbox.length === 0);
+    const [id = ""] = bench.near.sent;
+
+    playAgain(bench, id, aCall("1").text);
+    await until(() => bench.far.inbox.length === 0);
+    gate.open();
+    expect(await asked).toContain('"1"');
+    expect(await ask(bench, aCall("2").text)).toContain('"2"');
+
+    const replies = bench.far.requests.filter((request) => request === `POST /messages/reply/${id}`);
+    expect(replies).toHaveLength(1);
   });
 
   test("shares two replies a second where it is not authenticated, and never slows those who are", async () => {

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test } from "vitest";
 
+import { Settings } from "../../../src/settings.ts";
 import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
 import { padPayload } from "../../../transports/mycelium/padding.ts";
 import { isUndeliverable } from "../../support/mycelium-daemon.ts";
@@ -81,4 +82,21 @@ describe("payloads", () => {
     }
     expect(isUndeliverable(1_301)).toBe(true);
   });
+
+  // At 1,400 bytes what fits is made larger on its way; the other is the most that can be set.
+  test.each([1_400, Number(Reflect.get(Settings.properties.mycelium.properties.max_message_bytes, "maximum"))])(
+    "of the largest size that is permitted arrive and come back: %i bytes",
+    async (maxMessageBytes) => {
+      const bench = await benches.create();
+      await bench.listen({ maxMessageBytes });
+      const params = "x".repeat(maxMessageBytes - aCall("1", "").text.length);
+      const call = aCall("1", params);
+      bench.handler.respond = () => `${params}${"y".repeat(16)}`;
+      expect(call.text).toHaveLength(maxMessageBytes);
+
+      const answer = await bench.dial({ maxMessageBytes }).call(call);
+
+      expect(answer).toHaveLength(maxMessageBytes);
+    },
+  );
 });

@@ -269,6 +269,7 @@ describe("a call whose answer got lost", () => {
     ["30 s for a call", {}, {}, 30_000],
     ["the carrier's own time", { defaultDeadlineMs: 120_000 }, {}, 120_000],
     ["what the caller says", { defaultDeadlineMs: 120_000 }, { deadlineMs: 700 }, 700],
+    ["no more than a timer counts, which would end at once", {}, { deadlineMs: Infinity }, 2 ** 31 - 1],
   ])("gets %s", async (_title, carrier, options, deadlineMs) => {
     const dialer = aDialer(example, carrier);
     await aClient(dialer).call("whoami", {}, options);

@@ -118,6 +118,19 @@ describe("waitForResult()", () => {
     await expect(waiting).rejects.toThrow("enough now");
   });
 
+  test("waits on where its deadline is beyond what a timer counts", async () => {
+    const dialer = aDialer(async ({ call: { signal } }): Promise<StubAnswer> => {
+      await pause(50, signal);
+      signal?.throwIfAborted();
+      return { result: JOB_VIEW };
+    });
+    const client = new SupervisorClient({ dialer, signer: aSigner(), supervisor: supervisorA });
+
+    const result = await waitForResult(client, JOB_VIEW.id, { deadlineMs: 2 ** 31, verify: false });
+
+    expect(result).toMatchObject({ trust: "not checked" });
+  });
+
   test.each([
     ["job", { logs: false }, "get_job"],
     ["log", { logs: true }, "get_job_logs"],

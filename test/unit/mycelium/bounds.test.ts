@@ -7,7 +7,8 @@ import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
 import { MyceliumDaemon } from "../../../transports/mycelium/daemon.ts";
 import { Governor } from "../../../transports/mycelium/governor.ts";
 import { Peers } from "../../../transports/mycelium/peers.ts";
-import { type QueuedReply, ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
+import type { QueuedReply } from "../../../transports/mycelium/reply-lane.ts";
+import { ReplyQueue } from "../../../transports/mycelium/reply-queue.ts";
 import { RoundTrips } from "../../../transports/mycelium/round-trips.ts";
 import { captureLog } from "../../support/mycelium-harness.ts";
 
@@ -324,15 +325,70 @@ describe("ReplyQueue", () => {
     expect(queue.add(reply("a1", "alice"))).toBe(true);
   });
 
-  test("holds 500 replies for one principal and 2,000 for all, and 64 MiB", () => {
+  test("holds 500 replies for one principal and 2,000 for all, 16 MiB for one and 64 MiB for all", () => {
     const { queue } = aQueue(() => new Promise(() => undefined));
     const add = (principal: string, count: number): number =>
       Array.from({ length: count }, (_, index) => queue.add(reply(`${index}`, principal))).filter(Boolean).length;
 
     expect(["a", "b", "c", "d", "e"].map((name) => add(name, 600))).toEqual([500, 500, 500, 500, 0]);
     const { queue: wide } = aQueue(() => new Promise(() => undefined));
-    expect(wide.add(reply("1", "a", 40 * 1024 * 1024))).toBe(true);
-    expect(wide.add(reply("2", "b", 40 * 1024 * 1024))).toBe(false);
+    const fill = (principal: string): boolean[] => [
+      wide.add(reply("1", principal, 15 * 1024 * 1024)),
+      wide.add(reply("2", principal, 2 * 1024 * 1024)),
+    ];
+    expect(["a", "b", "c", "d", "e"].flatMap(fill)).toEqual([
+      true,
+      false,
+      true,
+      false,
+      true,
+      false,
+      true,
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test("lets the nodes of a principal take turns, and none of them fill its lane for the others", async () => {
+    const sent: string[] = [];
+    const { queue } = aQueue((id) => Promise.resolve(void sent.push(id)));
+    const from = (nodeKey: string, id: string, size = 1): boolean =>
+      queue.add({ ...reply(id, "alice", size), nodeKey });
+    const relayed = Array.from({ length: 510 }, (_, index) => from("relay", `r${index}`));
+
+    expect(relayed.filter(Boolean)).toHaveLength(500);
+    expect([from("home", "h1"), from("home", "h2"), from("relay", "late")]).toEqual([true, true, false]);
+    expect(queue.size).toBe(500);
+    await queue.close(new AbortController().signal);
+    expect(sent.slice(0, 5)).toEqual(["r0", "h1", "r1", "h2", "r2"]);
+    expect(sent).not.toContain("r499");
+
+    const wide = Array.from({ length: 16 }, (_, index) => from("relay", `w${index}`, 1024 * 1024));
+    expect([...wide, from("home", "h3", 1024)].every(Boolean)).toBe(true);
+    expect(from("relay", "w16", 1024 * 1024)).toBe(false);
+    await queue.close(AbortSignal.abort());
+  });
+
+  test("puts a reply that the daemon does not take behind all others", async () => {
+    const sent: string[] = [];
+    const { queue } = aQueue((id) =>
+      id === "bad"
+        ? Promise.reject(new DaemonError("status", "answered 503", { status: 503 }))
+        : Promise.resolve(void sent.push(id)),
+    );
+    for (const [id, principal] of [
+      ["bad", "alice"],
+      ["a2", "alice"],
+      ["b1", "bob"],
+    ] as const) {
+      queue.add(reply(id, principal));
+    }
+
+    await vi.advanceTimersByTimeAsync(5_000);
+
+    expect(sent.toSorted()).toEqual(["a2", "b1"]);
+    expect(queue.size).toBe(1);
   });
 
   test("hands a reply over again until the daemon takes it", async () => {

@@ -195,6 +195,10 @@ describe("the daemon's answers", () => {
       address: ADDRESS,
     });
     expect(parseNodeInfo("null")).toBeUndefined();
+    for (const nodeStartTime of [1e300, -1, 1.5, 8.64e12 + 1]) {
+      const info = parseNodeInfo(JSON.stringify({ nodeIp: ADDRESS, nodeStartTime }));
+      expect(info, "no date could be told of it").toEqual({ address: ADDRESS });
+    }
   });
 
   test("hold a message with id, key, address and payload of the right form only", () => {
