@@ -105,10 +105,13 @@ const CASES: Readonly<Record<string, Case>> = {
   max_connections: {
     settings: { "http.max_connections": 2 },
     async hit(outside) {
-      // Connections that are idle make room; a WebSocket is never idle.
+      // Connections that are idle make room, and WebSockets of strangers; one on which a call was signed well is never idle.
       await using first = await outside.webSocket();
       await using second = await outside.webSocket();
-      for (const client of [first, second]) client.send(GET_INFO);
+      for (const client of [first, second]) {
+        client.send(await outside.signed("whoami"));
+        await client.waitForMessages(1);
+      }
       const http = await outside.post(GET_INFO);
       await using late = new RawSocket(outside.port);
       late.write(anUpgrade());
