@@ -33,7 +33,7 @@ benches, all of them but the last five unless named:
   mycelium-http       HTTP's p99 beside a busy and a dead overlay
   end-to-end          jobs that do nothing beside BullMQ, which is installed for it (needs a registry)
   mycelium-sustained  ten minutes of the overlay's calls at the rate a daemon is given for long
-  idle                a new caller's p99 beside 1,000 idle and 200 slow connections, and what the 1,001st is told
+  idle                a new caller's p99 beside 1,000 idle and 200 slow connections, and what becomes of the 1,001st
   fleet               20,000 jobs through two supervisors and four runners: each once, and evenly
   depth               calls with 200,000 jobs pending, and the memory of a job beside BullMQ's (needs a registry)
   listing             pages of an owner's 100,000 jobs among 1,000,000

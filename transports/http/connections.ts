@@ -10,6 +10,16 @@ export interface ConnectionsLimits extends ConnectionLimits {
 
 /** So many are told at a time that there is no place; who comes meanwhile is closed without a word. */
 const MAX_TURNED_AWAY = 64;
+/**
+ * Who makes room, in this order, and among the same the oldest: what has nothing to lose, WebSockets without a good
+ * signature as well (a newcomer stays before strangers who come back again and again); who is slow in sending a body;
+ * who is slow in reading an answer.
+ */
+const EXPENDABLE: readonly ReadonlySet<HttpConnection["state"]>[] = [
+  new Set(["idle", "stranger"]),
+  new Set(["receiving"]),
+  new Set(["sending"]),
+];
 
 export class Connections {
   readonly #limits: ConnectionsLimits;
@@ -28,9 +38,8 @@ export class Connections {
   }
 
   /**
-   * Takes a TCP connection in. Where all places are taken, the oldest connection that has nothing to lose makes room,
-   * then the oldest WebSocket on which nobody has signed anything, then the oldest that is slow in sending a body or in
-   * reading an answer: who opens many sockets and says nothing locks nobody out.
+   * Takes a TCP connection in. Where all places are taken, another one makes room: who opens many sockets and says nothing
+   * locks nobody out.
    */
   add(socket: Socket): void {
     // Given back after an offer that is ignored.
@@ -97,9 +106,9 @@ export class Connections {
   }
 
   #makeRoom(): boolean {
-    for (const state of ["idle", "stranger", "receiving", "sending"] as const) {
+    for (const states of EXPENDABLE) {
       for (const connection of this.#all) {
-        if (connection.state !== state) continue;
+        if (!states.has(connection.state)) continue;
         this.#all.delete(connection);
         connection.socket.destroy();
         return true;

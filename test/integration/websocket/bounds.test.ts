@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import type { Connection, RequestHandler } from "../../../src/rpc/transport.ts";
 import { aDispatcher } from "../../support/dispatcher.ts";
-import { aHeldHandler, GET_INFO } from "../../support/http.ts";
+import { aHeldHandler, aPost, GET_INFO, RawSocket } from "../../support/http.ts";
 import { waitUntil } from "../../support/wait.ts";
 import { aFrame, aPlainClient, aRawWebSocket, aWebSocketListener, closeCodeOf } from "../../support/websocket.ts";
 
@@ -354,4 +354,20 @@ test("Strangers' idle WebSockets make room where all places are taken, and nobod
   expect(late.messages).toEqual(["hello"]);
   await waitUntil(() => first.closed !== undefined);
   expect([known, first, second, third].map(({ closed }) => closed !== undefined)).toEqual([false, true, false, false]);
+});
+
+test("A newcomer keeps his place before strangers' WebSockets that come back again and again", async () => {
+  await using server = await aWebSocketListener({ maxConnections: 2 });
+  await using first = await aPlainClient(server.url);
+  await using second = await aPlainClient(server.url);
+  await using newcomer = new RawSocket(server.port);
+  await waitUntil(() => first.closed !== undefined);
+
+  await using returned = await aPlainClient(server.url);
+  await waitUntil(() => second.closed !== undefined);
+  newcomer.write(aPost(GET_INFO));
+  await waitUntil(() => newcomer.statuses.length === 1 || newcomer.isClosed);
+
+  expect(newcomer.statuses).toEqual([200]);
+  expect(returned.closed).toBeUndefined();
 });
