@@ -10,7 +10,7 @@ import { redactUrl } from "../../src/redact-url.ts";
 import { examineRedis } from "../../src/store/redis-doctor.ts";
 import { type Command, type CommandInput, UsageError } from "../command.ts";
 import { configOf, settingOptions } from "../config.ts";
-import { CONNECTION_OPTIONS, targetOf } from "../connection.ts";
+import { CONNECTION_OPTIONS, isMissing, targetOf } from "../connection.ts";
 import { printAcl } from "../doctor/acl.ts";
 import type { Check } from "../doctor/check.ts";
 import { checkDaemon } from "../doctor/daemon.ts";
@@ -129,11 +129,6 @@ async function checkKeyring({ keyring, identity, owner }: DataPaths): Promise<re
         : { what, verdict: "warning", says: `${keyring} is not there. A first start makes it, or: supervisor init` },
     ];
   }
-}
-
-function isMissing(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
 async function checkRedis(config: Config): Promise<readonly Check[]> {

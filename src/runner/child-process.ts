@@ -9,6 +9,7 @@ import type { Readable } from "node:stream";
 import { errorText } from "../errors.ts";
 import { killLeftovers } from "./leftovers.ts";
 import type { OutputPair } from "./output-pipes.ts";
+import { signalGroup } from "./process-group.ts";
 import { pause } from "./wake.ts";
 
 /** Groups that run. What ends this process without a stop (a second SIGTERM, a fault) must not leave them behind. */
@@ -177,15 +178,6 @@ export class ChildProcess {
     } catch {
       // Destroyed after the moment, or the pipe broke: what was read stands, and there is no more.
     }
-  }
-}
-
-/** A group of its own, by the number of the process that leads it. */
-function signalGroup(group: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-group, signal);
-  } catch {
-    // Nobody is left in the group, or only what changed its user: both end without us.
   }
 }
 

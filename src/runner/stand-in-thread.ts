@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 
 import { LeaseWatch, type Word } from "./lease-watch.ts";
+import { signalGroup } from "./process-group.ts";
 import type { Renewer } from "./source.ts";
 import { machineMs, type ThreadSettings } from "./stand-in.ts";
 
@@ -21,12 +22,4 @@ export function serveStandIn(createRenewer: (options: unknown) => Renewer): void
 
 function isSettings(value: unknown): value is ThreadSettings {
   return typeof value === "object" && value !== null && "leaseMs" in value && "options" in value;
-}
-
-function signalGroup(group: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-group, signal);
-  } catch {
-    // Nobody is left in the group, or only what changed its user: both end without us.
-  }
 }
