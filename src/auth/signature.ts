@@ -16,6 +16,7 @@ const PREFIX = "ed25519:";
 /** The order of the base point (RFC 8032 §5.1, "L"). */
 const ORDER = Point.CURVE().n;
 const ORDER_HEX = ORDER.toString(16).padStart(64, "0");
+const DIGIT_ZERO = 0x30;
 
 /**
  * Every encoding, canonical or not, of a point of order 1, 2, 4 or 8, without the sign bit: y = 0, p, 1, p+1, p-1 and
@@ -99,6 +100,8 @@ export function isCheckedKey(publicKey: string): boolean {
  */
 export function isCheckedSignature(signatureHex: string): boolean {
   if (!isSignature(signatureHex) || SMALL_ORDER_R.has(signatureHex.slice(0, 64))) return false;
+  // L is a little over 2^252, so nearly every S shows by its highest digit alone that it is less.
+  if (signatureHex.charCodeAt(126) === DIGIT_ZERO) return true;
   // Both big-endian and of one length, so that text order is number order.
   return reverseHex(signatureHex.slice(64)) < ORDER_HEX;
 }

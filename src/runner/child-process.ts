@@ -10,24 +10,8 @@ import { errorText } from "../errors.ts";
 import { killLeftovers } from "./leftovers.ts";
 import type { OutputPair } from "./output-pipes.ts";
 import { signalGroup } from "./process-group.ts";
+import { noteGone, noteRunning } from "./running-groups.ts";
 import { pause } from "./wake.ts";
-
-/** Groups that run. What ends this process without a stop (a second SIGTERM, a fault) must not leave them behind. */
-const running = new Set<number>();
-
-function killRunning(): void {
-  for (const group of running) signalGroup(group, "SIGKILL");
-}
-
-function noteRunning(group: number): void {
-  if (running.size === 0) process.on("exit", killRunning);
-  running.add(group);
-}
-
-function noteGone(group: number): void {
-  running.delete(group);
-  if (running.size === 0) process.off("exit", killRunning);
-}
 
 /** How many moments the pipes are read after the exit while something comes out of them. */
 const MOST_MOMENTS = 10;

@@ -16,6 +16,12 @@ interface Busy {
   readonly runner: RunningProgram;
   readonly id: string;
   readonly isRunning: () => boolean;
+  /** Sends it one job more; resolves when that one runs too. */
+  readonly addJob: () => Promise<void>;
+}
+
+function pidsOf(...words: readonly string[]): readonly number[] {
+  return spawnSync("pgrep", words, { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
 }
 
 /** A runner with a job that goes on for minutes and does not hear SIGTERM. */
@@ -23,16 +29,19 @@ async function startBusy(words: readonly string[] = []): Promise<Busy> {
   const system = await startSystem();
   onTestFinished(async () => system[Symbol.asyncDispose]());
   const mark = `horus-mark-${randomUUID()}`;
-  const found = (): readonly number[] =>
-    spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
+  const found = (): readonly number[] => pidsOf("-f", mark);
   onTestFinished(() => found().forEach((pid) => process.kill(pid, "SIGKILL")));
   const env = { NODE_OPTIONS: `--import ${BREAKABLE}` };
   const runner = await system.startRunner("demo", ["--exec", "bash -s", ...words], env);
   const payload = `trap '' TERM\n(exec -a ${mark} sleep 300)`;
-  const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
-  const isRunning = (): boolean => found().length > 0;
-  await waitUntil(isRunning);
-  return { system, runner, id: String(id), isRunning };
+  const submit = async (): Promise<string> => {
+    const before = found().length;
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
+    await waitUntil(() => found().length > before);
+    return String(id);
+  };
+  const id = await submit();
+  return { system, runner, id, isRunning: () => found().length > 0, addJob: async () => void (await submit()) };
 }
 
 describe("A runner with a running job", () => {
@@ -58,6 +67,27 @@ describe("A runner with a running job", () => {
 
     expect(isRunning()).toBe(false);
     expect(await system.json(["job", "get", id])).toMatchObject({ state: "pending", attempt: 1, losses: 0 });
+  });
+
+  test("that is killed takes its job's processes with it", async () => {
+    const { runner, isRunning } = await startBusy();
+
+    await runner.stop("SIGKILL");
+    await waitUntil(() => !isRunning());
+    expect(runner.child.signalCode).toBe("SIGKILL");
+  });
+
+  test("that is killed after its guard was takes them with it from the next job on", async () => {
+    const { runner, isRunning, addJob } = await startBusy(["--slots", "2"]);
+    const guards = (): readonly number[] => pidsOf("-P", String(runner.child.pid), "-f", "supervisor-job-guard");
+    const [first = 0] = guards();
+    expect(first).toBeGreaterThan(0);
+    process.kill(first, "SIGKILL");
+    await waitUntil(() => guards().length === 0);
+
+    await addJob();
+    await runner.stop("SIGKILL");
+    await waitUntil(() => !isRunning());
   });
 
   test("that breaks takes its job's processes with it", async () => {
