@@ -9,7 +9,8 @@ const STALE_SHARE = 1 / 2;
 export function runnerState(record: RunnerRecord, leaseMs: number): RunnerState {
   if (record.heartbeatMs === undefined || record.isDetached) return "offline";
   const ageMs = record.nowMs - record.heartbeatMs;
-  if (ageMs > leaseMs) return "offline";
+  // As far ahead: from before Redis' clock was put back, and whoever lives has sent another since.
+  if (Math.abs(ageMs) > leaseMs) return "offline";
   if (ageMs > leaseMs * STALE_SHARE) return "stale";
   if (record.isDraining) return "draining";
   return record.running >= record.registration.body.slots ? "busy" : "online";

@@ -18,6 +18,8 @@ export interface RedisOptions {
   readonly aof?: "everysec" | "always";
   /** Further settings, as on the command line: `["--maxmemory", "8mb"]`. */
   readonly settings?: readonly string[];
+  /** Of the server, beside what this process has. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Whoever starts it stops it: tests that run side by side are not told apart here. */
   readonly isOwned?: boolean;
 }
@@ -96,12 +98,14 @@ class Server implements TestRedis {
   readonly socket: string;
   readonly #directory: string;
   readonly #arguments: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   readonly #clients: Redis[] = [];
   #child: ChildProcess | undefined;
 
   constructor(options: RedisOptions, directory: string, port: number | undefined) {
     this.#directory = directory;
     this.socket = join(directory, "redis.sock");
+    this.#env = { ...process.env, ...options.env };
     if (port !== undefined) this.port = port;
     this.url = port === undefined ? `unix://${this.socket}` : `redis://127.0.0.1:${port}`;
     this.#arguments = [
@@ -136,7 +140,10 @@ class Server implements TestRedis {
 
   async restart({ settings: further = [], isLoading = false }: RestartOptions = {}): Promise<void> {
     await this.kill("SIGTERM");
-    const child = spawn("redis-server", [...this.#arguments, ...further], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("redis-server", [...this.#arguments, ...further], {
+      env: this.#env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     this.#child = child;
     if (child.pid !== undefined) endWithUs(child, child.pid);
     let output = "";

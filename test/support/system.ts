@@ -21,7 +21,10 @@ export interface System extends AsyncDisposable {
   readonly redis: Awaited<ReturnType<typeof startRedis>>;
   /** Address of the first supervisor. */
   readonly url: string;
-  startSupervisor(args?: readonly string[]): Promise<{ program: RunningProgram; url: string }>;
+  startSupervisor(
+    args?: readonly string[],
+    env?: Readonly<Record<string, string>>,
+  ): Promise<{ program: RunningProgram; url: string }>;
   startRunner(name: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<RunningProgram>;
   /** Runs a command with the system's address and data directory. */
   run(args: readonly string[], options?: RunOptions): Promise<Ran>;
@@ -43,9 +46,12 @@ export async function startSystem(settings = SETTINGS, redisOptions: RedisOption
   const run = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> =>
     runProgram(args, { ...options, env: { ...env, SUPERVISOR_URL: url, ...options.env } });
 
-  const startSupervisor: System["startSupervisor"] = async (args = []) => {
+  const startSupervisor: System["startSupervisor"] = async (args = [], extra = {}) => {
     const port = args.includes("--port") ? [] : ["--port", "0"];
-    const program = new RunningProgram(["--config", configFile, ...port, ...args], { env, cwd: directory });
+    const program = new RunningProgram(["--config", configFile, ...port, ...args], {
+      env: { ...env, ...extra },
+      cwd: directory,
+    });
     programs.push(program);
     const [, found = ""] = await program.waitFor(/"(http:\/\/127\.0\.0\.1:\d+)\/?"/u);
     return { program, url: found };

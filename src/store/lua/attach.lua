@@ -23,8 +23,13 @@ if table.concat(groups, ' ') ~= runner.groups then
 end
 local beat = redis.call('HMGET', KEYS[1], 'process', 'heartbeat_ms', 'detached')
 if beat[1] and beat[1] ~= process and beat[3] ~= '1' then
-  -- A heartbeat from the future (the clock was put back) is as fresh as one of now.
-  local age = math.max(0, NOW_MS - tonumber(beat[2]))
+  local age = NOW_MS - tonumber(beat[2])
+  if age < 0 then
+    -- From before the clock was put back. It counts as one of now, and from now on: else the name of a process that is
+    -- gone would stay taken for as long as the clock was put back.
+    redis.call('HSET', KEYS[1], 'heartbeat_ms', int(NOW_MS))
+    age = 0
+  end
   if age < tonumber(ARGV[5]) then
     return { 'taken', age }
   end

@@ -5,5 +5,7 @@
 -- returns  '1' | '0'
 -- keeps    nothing is written
 -- atomic   one read
-local newest = redis.call('ZRANGE', KEYS[1], 0, 0, 'REV', 'WITHSCORES')
-return newest[2] and tonumber(newest[2]) > NOW_MS - tonumber(ARGV[1]) and '1' or '0'
+-- A heartbeat more than a lease ahead is from before the clock was put back: whoever lives has sent another since.
+local lease_ms = tonumber(ARGV[1])
+local from, to = '(' .. int(NOW_MS - lease_ms), int(NOW_MS + lease_ms)
+return #redis.call('ZRANGE', KEYS[1], from, to, 'BYSCORE', 'LIMIT', 0, 1) > 0 and '1' or '0'

@@ -43,6 +43,23 @@ describe.each([1, 4])("Attaching on %i shards", (shards) => {
     await Promise.all([first.stop(), second.stop()]);
   });
 
+  test("takes it a lease after the clock was put back, when the process that had it is not heard of", async () => {
+    const fixture = await startStore({ shards, leaseMs: 600 });
+    const [first, second] = [await newcomer(fixture), await newcomer(fixture)];
+    await first.attach(aHello());
+    const { client, keys } = fixture;
+    const ahead = Date.now() + 3_600_000;
+    await client.hset(keys.beat("build-1"), "heartbeat_ms", ahead);
+    await client.zadd(keys.live("build"), ahead, "build-1");
+
+    expect(await fixture.store.runners.isServed("build")).toBe(false);
+    const refused = await second.attach(aHello());
+    expect(refused).toMatchObject({ outcome: "taken", heartbeatAgeMs: 0 });
+    await waitUntil(async () => (await second.attach(aHello())).outcome === "attached");
+    expect(await fixture.store.runners.isServed("build")).toBe(true);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+
   test("is free at once after a detach", async () => {
     const fixture = await startStore({ shards });
     const [first, second] = [await newcomer(fixture), await newcomer(fixture)];

@@ -10,6 +10,8 @@ describe("runnerState()", () => {
     ["offline", "never seen", {}],
     ["offline", "detached by itself", { heartbeatMs: 99_999, isDetached: true }],
     ["offline", "silent for a lease", { heartbeatMs: 100_000 - 15_001 }],
+    ["offline", "not heard of since the clock was put back", { heartbeatMs: 100_000 + 15_001 }],
+    ["online", "heard of by a clock that was a little ahead", { heartbeatMs: 100_000 + 500 }],
     ["stale", "a heartbeat missed", { heartbeatMs: 100_000 - 7501 }],
     ["draining", "ending what runs", { heartbeatMs: 99_999, isDraining: true }],
     ["busy", "all slots taken", { heartbeatMs: 99_999, running: 2 }],

@@ -1,0 +1,122 @@
+/** Clocks that jump or are wrong (spec: faults, "clock ±120 s, ±1 h in one process"): nothing runs again for it, nothing is stuck. */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { isHere } from "../support/machine.ts";
+import type { RunningProgram } from "../support/program.ts";
+import { startSystem, type System } from "../support/system.ts";
+import { waitUntil } from "../support/wait.ts";
+import { C_COMPILER, WrongClock } from "../support/wrong-clock.ts";
+
+/** Long beside the moment for which the runner says nothing, on a busy machine too. */
+const LEASE_MS = 4000;
+const REAP_MS = 250;
+const SETTINGS = `
+[jobs]
+lease_ms = ${LEASE_MS}
+reap_interval_ms = ${REAP_MS}
+`;
+
+/** A job that runs until it is let go. */
+interface Held {
+  readonly id: string;
+  readonly letGo: () => Promise<void>;
+}
+
+async function submit(system: System, payload: string, runner = "demo"): Promise<string> {
+  const { id } = await system.json(["submit", "--runner", runner, "--payload", payload]);
+  return String(id);
+}
+
+async function hold(system: System, name: string, runner?: string): Promise<Held> {
+  const gate = join(system.directory, name);
+  const id = await submit(system, `touch '${gate}.reached'; until [ -e '${gate}' ]; do sleep 0.1; done`, runner);
+  await waitUntil(() => existsSync(`${gate}.reached`));
+  return { id, letGo: async () => writeFile(gate, "") };
+}
+
+async function endOf(system: System, id: string): Promise<Record<string, unknown>> {
+  await system.run(["job", "wait", id, "--timeout", "20"]);
+  return system.json(["job", "get", id]);
+}
+
+describe.skipIf(!isHere(C_COMPILER))("Redis' clock", () => {
+  let clock: WrongClock;
+  let system: System;
+  let runner: RunningProgram;
+  beforeAll(async () => {
+    clock = await WrongClock.create();
+    system = await startSystem(SETTINGS, { env: clock.env });
+    runner = await system.startRunner("demo");
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+    await clock[Symbol.asyncDispose]();
+  });
+
+  test.each([3600, -3600, 120, -120])("jumps by %i s while a job runs: it ends once", async (seconds) => {
+    const held = await hold(system, `gate${seconds}`);
+
+    // No renewal puts it right before the reaper has looked.
+    runner.child.kill("SIGSTOP");
+    await clock.set(seconds);
+    await sleep(2 * REAP_MS);
+    runner.child.kill("SIGCONT");
+    await held.letGo();
+    expect(await endOf(system, held.id)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+
+    await clock.set(0);
+    const later = await submit(system, "echo later");
+    expect(await endOf(system, later)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+  });
+
+  test("is put back by an hour: the runner starts again and a lost job runs again within seconds", async () => {
+    const words = ["--exec", "bash -s", "--group", "later"];
+    const other = await system.startRunner("other", words);
+    const held = await hold(system, "gate", "later");
+    await clock.set(3600);
+    // Long enough for lease and heartbeat to be renewed by the wrong clock.
+    await sleep(LEASE_MS / 2);
+
+    await clock.set(0);
+    await other.stop("SIGKILL");
+    await held.letGo();
+    await system.startRunner("other", words);
+
+    expect(await endOf(system, held.id)).toMatchObject({ state: "completed", attempt: 2, losses: 1 });
+  });
+});
+
+describe.skipIf(!isHere(C_COMPILER)).each([
+  ["fast", 3600],
+  ["slow", -3600],
+])("An hour %s", (_, seconds) => {
+  test("a supervisor takes jobs, and they are carried out", async () => {
+    await using clock = await WrongClock.create(seconds);
+    await using system = await startSystem();
+    const { url } = await system.startSupervisor([], clock.env);
+    await system.startRunner("demo", ["--exec", "bash -s"], { SUPERVISOR_URL: url });
+
+    const env = { SUPERVISOR_URL: url };
+    const { id } = await system.json(["submit", "--runner", "demo", "--payload", "echo done"], { env });
+
+    expect(await endOf(system, String(id))).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+  });
+
+  test("a runner is told to set its clock, and one that goes wrong later goes on with its work", async () => {
+    await using clock = await WrongClock.create(seconds);
+    await using system = await startSystem();
+    await expect(system.startRunner("demo", undefined, clock.env)).rejects.toThrow(/Set the clocks/u);
+    await clock.set(0);
+    await system.startRunner("demo", undefined, clock.env);
+
+    await clock.set(seconds);
+    const id = await submit(system, "echo done");
+
+    expect(await endOf(system, id)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+  });
+});
