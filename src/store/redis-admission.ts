@@ -33,6 +33,7 @@ export async function admit(access: RedisAccess, job: Admission, replicas: numbe
     keys.of(shard, "jobs"),
     keys.own(shard, job.principal),
     keys.fair(shard, job.queue),
+    keys.of(shard, "reap"),
     ...job.signers.map((key) => keys.signer(shard, key)),
   ];
   const args = [

@@ -13,7 +13,8 @@ export class RedisReplay implements ReplayStore {
   async claimNonce(call: { key: string; nonce: string; iat: number; exp: number }): Promise<NonceOutcome> {
     const { keys, scripts } = this.#access;
     const { shard, name } = keys.nonce(call.key, call.nonce);
-    const reply = await scripts.run("nonce", [name, keys.of(shard, "revoked")], [call.key, call.iat, call.exp]);
+    const declared = [name, keys.of(shard, "revoked"), keys.of(shard, "reap")];
+    const reply = await scripts.run("nonce", declared, [call.key, call.iat, call.exp]);
     const [word, now] = asList(reply);
     const outcome = asOneOf(word, ["fresh", "replay", "revoked", "stale"]);
     return outcome === "stale" ? { outcome, now: asNumber(now) } : { outcome };

@@ -1,7 +1,7 @@
 #!lua
 -- Admits a job, or says why not.
 -- KEYS     job, tomb, revoked, names, q:<queue>, delayed:<queue>, expiry, bytes, seq, jobs, own:<owner>,
---          fair:<queue>, signer:<key>...
+--          fair:<queue>, reap, signer:<key>...
 -- ARGV     1 id, 2 digest, 3 queue, 4 created_at, 5 expires_at, 6 not_before or '', 7 priority,
 --          8 most jobs, 9 most bytes, 10 longest lifetime in seconds, 11 '1' when the answer waits for replicas,
 --          12 document, 13 signatures, 14 ticket, 15 principal, 16 owner, 17 caller_id, 18 max_attempts, 19 on_loss,
@@ -13,7 +13,7 @@
 -- atomic   replay guard and record are one write: nobody can admit the same id between look and store
 local id, digest, queue = ARGV[1], ARGV[2], ARGV[3]
 local created_at, expires_at, not_before = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local last_signer = 24 + #KEYS - 12
+local last_signer = 24 + #KEYS - 13
 
 for index = 25, last_signer do
   if redis.call('SISMEMBER', KEYS[3], ARGV[index]) == 1 then
@@ -37,7 +37,8 @@ end
 if not string.find(queue, '^[a-z0-9]') or redis.call('HEXISTS', KEYS[4], queue) == 0 then
   return { 'unknown_runner' }
 end
-if created_at > NOW + 30 or NOW > expires_at or created_at > expires_at or expires_at - created_at > tonumber(ARGV[10]) then
+if created_at > NOW + 30 or NOW > expires_at or created_at > expires_at or expires_at - created_at > tonumber(ARGV[10])
+  or was_over(KEYS[13], created_at, expires_at) then
   return { 'stale', NOW }
 end
 
@@ -105,7 +106,7 @@ if ready_ms then
 end
 redis.call('ZADD', KEYS[10], now_ms, id)
 redis.call('ZADD', KEYS[11], now_ms, id)
-for index = 13, #KEYS do
+for index = 14, #KEYS do
   redis.call('SADD', KEYS[index], id)
 end
 -- As wait_in_queue does it, with what is known already: one write for the three totals.

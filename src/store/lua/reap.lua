@@ -5,7 +5,8 @@
 --          clock) or '', 4 tolerance in ms, 5 '1' when the caller could not reach Redis for long
 -- returns  {now in ms, leases reaped, '1' when the clock was put back: call `settle`}
 -- keeps    a lease is lost when it was reaped, not before; three runners lost end a job as `poison`; after a restart,
---          a jump of the clock or an outage nothing is reaped for one lease, at most once for each
+--          a jump of the clock or an outage nothing is reaped for one lease, at most once for each; what was over by a
+--          clock that was put back is not admitted again
 -- atomic   reaping decides and moves in one step, so a renewal falls before or after
 local most, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -13,6 +14,12 @@ local hold = redis.call('HMGET', KEYS[2], 'run_id', 'not_before')
 local not_before = tonumber(hold[2] or '0')
 local went_back = ARGV[3] ~= '' and NOW_MS < tonumber(ARGV[3]) - tonumber(ARGV[4]) and '1' or '0'
 local has_jumped = ARGV[3] ~= '' and math.abs(NOW_MS - tonumber(ARGV[3])) > tonumber(ARGV[4])
+
+-- What expired by the clock that was put back left no trace to be refused by: see was_over.
+if went_back == '1' then
+  local from = math.max(math.ceil(tonumber(ARGV[3]) / 1000), tonumber(redis.call('HGET', KEYS[2], 'back_from') or '0'))
+  redis.call('HSET', KEYS[2], 'back_at', int(NOW), 'back_from', int(from))
+end
 
 -- A hold from before a clock that was put back would last for as long as the clock was put back.
 if not_before > NOW_MS + lease_ms then

@@ -26,3 +26,10 @@ local function append(list, ...)
   end
   return list
 end
+
+-- Was it over by a clock that was put back since (seconds; `reap` notes it)? Then what was remembered of it, to refuse it a
+-- second time, may be gone already.
+local function was_over(reap, made_at, ends_at)
+  local back = redis.call('HMGET', reap, 'back_at', 'back_from')
+  return back[1] and made_at < tonumber(back[1]) and ends_at < tonumber(back[2])
+end
