@@ -125,7 +125,7 @@ export class Attempt {
     const { lease } = this.#claimed;
     const verdict = await this.#parts.verifyJob.verify(this.#claimed);
     this.#traceBy(verdict.ok ? verdict : "read" in verdict ? verdict.read : undefined);
-    if (!verdict.ok && !("isLate" in verdict)) return this.#refuse(verdict.reason, verdict.read);
+    if (!verdict.ok && !("isUntimely" in verdict)) return this.#refuse(verdict.reason, verdict.read);
     // No receipt: it would contradict the one signed for the attempt that did run.
     const refusal = this.#parts.seen.refusal(lease.id, lease.attempt);
     if (refusal !== undefined) return this.#refuse(refusal, undefined);

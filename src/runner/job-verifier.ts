@@ -12,10 +12,11 @@ import { JobDocument, Name, ReceiptDocument, SignatureEntry, SignedTicket } from
 import type { AllowList } from "./allow-list.ts";
 import type { ClaimedJob } from "./source.ts";
 
-/** How far the runner's clock may be ahead of the supervisor's, in seconds: as for calls (spec: signing). */
+/** How far the runner's clock may be from the supervisor's, in seconds: as for calls (spec: signing). */
 const SKEW_SECONDS = 30;
 
 const LATE = "it has expired by this machine's clock and not by that of Redis. Set the clock, if it is this one";
+const EARLY = "its time has come by Redis' clock and not by this machine's. Set the clock, if it is this one";
 
 /** Beyond any sensible setting of a supervisor: parsing more would stop the renewals of everything that runs. */
 const MAX_DOCUMENT_CHARS = 16 * 1024 * 1024;
@@ -51,10 +52,10 @@ export type Verdict =
   /** `read` is absent where the document could not even be parsed, or is not the job that was claimed. */
   | { readonly ok: false; readonly reason: string; readonly read?: ReadJob }
   /**
-   * Good but for its time: by Redis' clock, which gave it out, it has not expired. Either clock may be wrong, so the job
-   * is neither run nor ended by this runner.
+   * Good but for its time: by Redis' clock, which gave it out, this is the time. Either clock may be wrong, so the job is
+   * neither run nor ended by this runner.
    */
-  | { readonly ok: false; readonly reason: string; readonly isLate: true };
+  | { readonly ok: false; readonly reason: string; readonly isUntimely: true };
 
 export interface JobVerifier {
   /** Never throws for anything that stands in the job. @throws SupervisorError `tooMany` from an overloaded verifier. */
@@ -72,7 +73,8 @@ export function createJobVerifier(options: JobVerifierOptions): JobVerifier {
         (await findTicketFault(parsed, claimed, options));
       const { job, digest } = parsed;
       if (reason !== undefined) return { ok: false, reason, read: { job, digest } };
-      if (isLate(parsed, options)) return { ok: false, reason: LATE, isLate: true };
+      const untimely = findUntimeliness(job, options);
+      if (untimely !== undefined) return { ok: false, reason: untimely, isUntimely: true };
       return { ok: true, job, digest };
     },
   };
@@ -104,8 +106,12 @@ function findFault({ job }: ParsedJob, { queue }: ClaimedJob, options: JobVerifi
   return undefined;
 }
 
-function isLate({ job }: ParsedJob, { now }: JobVerifierOptions): boolean {
-  return Math.floor(now() / 1000) > job.expires_at + SKEW_SECONDS;
+/** What was signed of the job's time: no start after `expires_at`, none before `not_before`. */
+function findUntimeliness(job: JobDocument, { now }: JobVerifierOptions): string | undefined {
+  const seconds = Math.floor(now() / 1000);
+  if (seconds > job.expires_at + SKEW_SECONDS) return LATE;
+  if (job.not_before !== undefined && seconds < job.not_before - SKEW_SECONDS) return EARLY;
+  return undefined;
 }
 
 /** Every signature, not only the caller's: one bad one refuses the job (spec: signing, "Jobs on the wire"). */

@@ -120,8 +120,15 @@ export const BREAKAGES: readonly Breakage[] = [
     changes: [
       begin("job.py", "    def refusal(self, id: str, attempt: int):", "return None"),
       change("job.py", 'expires_at"] + SKEW_SECONDS', 'expires_at"] + 10**9'),
+      change("job.py", "0) - SKEW_SECONDS", "0) - 10**9"),
     ],
-    found: ["finished-before", "finished-before-restart", "attempt-run-before", "late-by-own-clock"],
+    found: [
+      "finished-before",
+      "finished-before-restart",
+      "attempt-run-before",
+      "late-by-own-clock",
+      "early-by-own-clock",
+    ],
   },
   {
     name: "takes a job for finished that it began once",

@@ -322,8 +322,13 @@ const RUNNING: readonly MutantRow[] = [
   ],
   [
     "the job has not expired",
-    off(VERIFIER, "if (isLate(parsed, options)) return"),
+    off(VERIFIER, "if (seconds > job.expires_at + SKEW_SECONDS) return"),
     async (build) => runs(build, { job: { created_at: NOW - 900, expires_at: NOW - 31 } }),
+  ],
+  [
+    "the job's time has come",
+    off(VERIFIER, "if (job.not_before !== undefined && seconds < job.not_before - SKEW_SECONDS) return"),
+    async (build) => runs(build, { job: { not_before: NOW + 31 } }),
   ],
 ];
 

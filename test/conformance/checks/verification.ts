@@ -1,5 +1,6 @@
 import type { SignatureEntry } from "../../../src/rpc/schema.ts";
 /** What a runner refuses though it stands in its queue. */
+import type { Candidate } from "../candidate.ts";
 import { type Check, CannotPerform, expectSame, expectThat, type Stage } from "../check.ts";
 import { entryBy, forge, type Forgery, putInQueue } from "../forgery.ts";
 import { linesOf, Proof, type TestJob } from "../job.ts";
@@ -203,6 +204,26 @@ function toCheck({ name, does, forgery }: Row): Check {
   };
 }
 
+/** A good job that is none at this time: neither run nor ended, and no failure counted. */
+async function expectGivenBack(
+  stage: Stage,
+  candidate: Candidate,
+  times: { readonly created_at?: number; readonly expires_at?: number; readonly not_before?: number },
+): Promise<void> {
+  const proof = new Proof(stage.site);
+  const job = await forge(candidate, { job: times, payload: `echo ran >> ${proof.path}` });
+  const { failures, losses } = await job.when("the job is given back", (record) => {
+    if (record.state !== "pending" && record.state !== "running") return true;
+    return record.state === "pending" && record.attempt > 0;
+  });
+  const { state } = await job.record();
+  expectSame("failures and losses", [failures, losses], [0, 0]);
+  expectThat(state === "pending" || state === "running", `the job ended ${state}`);
+  await job.cancel();
+  await candidate.expectGoesOn();
+  expectSame("what ran", await proof.lines(), []);
+}
+
 async function finishedOnce(stage: Stage, job: TestJob, proof: Proof): Promise<void> {
   await job.ended("completed");
   await putInQueue(job);
@@ -291,20 +312,18 @@ export const VERIFICATION_CHECKS: readonly Check[] = [
     sees: "given back: neither run nor ended, and no failure counted; the runner goes on",
     async run(stage) {
       const candidate = await stage.common();
-      const proof = new Proof(stage.site);
       const now = Math.floor(Date.now() / 1000);
-      const late = { created_at: now - 600, expires_at: now - 60 };
-      const job = await forge(candidate, { job: late, payload: `echo late >> ${proof.path}` });
-      const { failures, losses } = await job.when("the job is given back", (record) => {
-        if (record.state !== "pending" && record.state !== "running") return true;
-        return record.state === "pending" && record.attempt > 0;
-      });
-      const { state } = await job.record();
-      expectSame("failures and losses", [failures, losses], [0, 0]);
-      expectThat(state === "pending" || state === "running", `the job ended ${state}`);
-      await job.cancel();
-      await candidate.expectGoesOn();
-      expectSame("what ran", await proof.lines(), []);
+      await expectGivenBack(stage, candidate, { created_at: now - 600, expires_at: now - 60 });
+    },
+  },
+  {
+    name: "early-by-own-clock",
+    clause: CLAUSE,
+    does: "Redis hands out a good job whose not_before comes in half an hour",
+    sees: "given back: neither run nor ended, and no failure counted; the runner goes on",
+    async run(stage) {
+      const candidate = await stage.common();
+      await expectGivenBack(stage, candidate, { not_before: Math.floor(Date.now() / 1000) + 1800 });
     },
   },
 ];

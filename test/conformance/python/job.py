@@ -163,9 +163,10 @@ def check_ticket(claimed: Claimed, job: dict, job_digest: str, trust: Trust):
         raise Refused("its ticket is for another queue")
 
 
-def is_late(job: dict) -> bool:
-    """Expired by this machine's clock, though not by that of Redis, which let it out: one of the two is wrong."""
-    return int(time.time()) > job["expires_at"] + SKEW_SECONDS
+def is_untimely(job: dict) -> bool:
+    """Not its time by this machine's clock, though by that of Redis, which let it out: one of the two is wrong."""
+    now = int(time.time())
+    return now > job["expires_at"] + SKEW_SECONDS or now < job.get("not_before", 0) - SKEW_SECONDS
 
 
 def parse(data: bytes):

@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from job import SeenJobs, Trust, check_job, is_late, read_job
+from job import SeenJobs, Trust, check_job, is_untimely, read_job
 from log import LogWriter
 from process import Outcome, Scratch, execute, unstarted
 from signing import LogChain, Refused, Signer, digest
@@ -209,8 +209,8 @@ class Runner:
         if seen is not None:
             # No receipt: it would contradict the one of the attempt that did run.
             self.finish(hold, unstarted(f"refused: {seen}"), None)
-        elif is_late(job):
-            say(f"{claimed.id}: expired by this machine's clock and not by that of Redis; given back")
+        elif is_untimely(job):
+            say(f"{claimed.id}: not its time by this machine's clock, though by that of Redis; given back")
             self.release(hold)
             time.sleep(1)
         elif claimed.is_cancelling:

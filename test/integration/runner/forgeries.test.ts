@@ -263,7 +263,7 @@ describe("Replays", () => {
   });
 });
 
-describe("A job that has expired by this runner's clock, and came all the same", () => {
+describe("A job whose time it is not by this runner's clock, and that came all the same", () => {
   test("is given back, since either of two clocks may be wrong, and never run", async () => {
     const { queue, source, events, ended } = await start();
 
@@ -272,6 +272,18 @@ describe("A job that has expired by this runner's clock, and came all the same",
     source.jobs.clear();
 
     const reason = "it has expired by this machine's clock and not by that of Redis. Set the clock, if it is this one";
+    expect(events[1]).toMatchObject({ kind: "ended", end: { kind: "unfit", reason } });
+    expect(job).toMatchObject({ released: 1, logs: [], finishes: [] });
+  });
+
+  test("is given back before its time too", async () => {
+    const { queue, source, events, ended } = await start();
+
+    const job = await queue({ payload: "echo ran", not_before: now + 120 });
+    await ended(1);
+    source.jobs.clear();
+
+    const reason = "its time has come by Redis' clock and not by this machine's. Set the clock, if it is this one";
     expect(events[1]).toMatchObject({ kind: "ended", end: { kind: "unfit", reason } });
     expect(job).toMatchObject({ released: 1, logs: [], finishes: [] });
   });
