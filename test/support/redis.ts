@@ -74,7 +74,7 @@ function stopAtEnd(server: Server): void {
     onTestFinished(async () => server.stop());
   } catch {
     // No test is running: beforeAll.
-    process.once("exit", () => server.killNow());
+    server.stopWithProcess();
   }
 }
 
@@ -163,11 +163,14 @@ class Server implements TestRedis {
     failed.catch(() => undefined);
   }
 
-  killNow(): void {
-    this.#child?.kill("SIGKILL");
+  stopWithProcess(): void {
+    process.once("exit", this.#killNow);
   }
 
+  readonly #killNow = (): void => void this.#child?.kill("SIGKILL");
+
   async stop(): Promise<void> {
+    process.off("exit", this.#killNow);
     for (const client of this.#clients.splice(0)) client.disconnect();
     // A stopped process takes SIGKILL all the same.
     await this.kill("SIGKILL");
