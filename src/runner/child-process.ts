@@ -10,7 +10,7 @@ import { errorText } from "../errors.ts";
 import { killLeftovers } from "./leftovers.ts";
 import type { OutputPair } from "./output-pipes.ts";
 import { signalGroup } from "./process-group.ts";
-import { noteGone, noteRunning } from "./running-groups.ts";
+import { ensureGuard, noteGone, noteRunning } from "./running-groups.ts";
 import { pause } from "./wake.ts";
 
 /** How many moments the pipes are read after the exit while something comes out of them. */
@@ -101,6 +101,7 @@ export class ChildProcess {
     | { readonly ok: false; readonly reason: string } {
     const { command, env, workingDirectory, stdin, output } = this.#settings;
     const [program, ...args] = command;
+    ensureGuard();
     try {
       const child = spawn(program, args, {
         cwd: workingDirectory,
@@ -117,7 +118,10 @@ export class ChildProcess {
       }
       return { ok: true, child, ...output.readers(child) };
     } catch (error) {
-      // Thrown, not emitted, for what can not even be handed to the system: a NUL in a value, no memory to fork.
+      // Thrown, not emitted, for what can not even be handed to the system: a NUL in a value, no memory to fork. Behind the
+      // start itself a process is there already, and nobody would look after it.
+      this.#child?.on("error", () => undefined);
+      if (this.#child !== undefined) this.#onExit();
       output.discard();
       return { ok: false, reason: cannotStart(this.#settings, error) };
     }

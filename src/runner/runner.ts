@@ -20,6 +20,7 @@ import { LeaseKeeper } from "./lease-keeper.ts";
 import { DEFAULT_LIMITS, type RunnerLimits } from "./limits.ts";
 import { PipePool } from "./output-pipes.ts";
 import { attach, toHello } from "./registration.ts";
+import { dismissGuard } from "./running-groups.ts";
 import { clearScratch } from "./scratch.ts";
 import type { SeenJobs } from "./seen-jobs.ts";
 import type { ClaimedJob, JobSource, Lease, RunnerHello } from "./source.ts";
@@ -251,6 +252,7 @@ class ClaimingRunner implements Runner {
     await this.#keeper.stop();
     this.#stopHints?.();
     this.#parts.pipes.close();
+    dismissGuard();
     if (!this.#isAttached) return;
     try {
       await withDeadline(source.detach(), this.#parts.limits.settleMs, "detach");

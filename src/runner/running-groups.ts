@@ -21,51 +21,84 @@ while read -r word group; do
   esac
 done
 for group in $groups; do kill -KILL -"$group"; done`;
-/** How the list of processes shows it. */
-const GUARD_NAME = "supervisor-job-guard";
+/** How the list of processes shows it. Not by the program's name: who kills all of that name would kill it too. */
+const GUARD_NAME = "job-guard";
 
 const groups = new Set<number>();
 let guard: ChildProcess | undefined;
+
+/** To be called before a job's process is started, so that no moment lies between that and the guard's start. Never throws. */
+export function ensureGuard(): void {
+  guard ??= startGuard();
+}
 
 /** To be told in the turn in which the group's leader is started. */
 export function noteRunning(group: number): void {
   if (groups.size === 0) process.on("exit", killAll);
   groups.add(group);
-  if (guard === undefined) startGuard();
-  else tell(guard, `+ ${group}`);
+  tell(`+ ${group}`);
 }
 
 /** To be told in the turn in which its end is learnt: the number may be another's soon. */
 export function noteGone(group: number): void {
   groups.delete(group);
   if (groups.size === 0) process.off("exit", killAll);
-  if (guard !== undefined) tell(guard, `- ${group}`);
+  tell(`- ${group}`);
+}
+
+/** A runner has stopped: without a job there is nothing to guard. */
+export function dismissGuard(): void {
+  if (groups.size === 0) endGuard();
 }
 
 function killAll(): void {
   for (const group of groups) signalGroup(group, "SIGKILL");
 }
 
-/** It is a help: without a shell, or once it was killed, jobs run all the same, and the next one tries again. */
-function startGuard(): void {
-  const started = spawn("/bin/sh", ["-c", GUARD, GUARD_NAME], {
-    // Its own session: no signal of a terminal reaches it, and no directory is kept in use.
-    detached: true,
-    cwd: "/",
-    env: {},
-    stdio: ["pipe", "ignore", "ignore"],
-  });
+/** It is a help: without a shell or the means to start one jobs run all the same, and the next one tries again. */
+function startGuard(): ChildProcess | undefined {
+  const started = spawnGuard();
+  // Absent as well: no descriptors were left for a pipe.
+  if (started?.stdin?.writable !== true) return undefined;
   const forget = (): void => {
     if (guard === started) guard = undefined;
   };
-  started.on("error", forget).on("exit", forget);
+  started.on("exit", forget);
   started.stdin.on("error", forget);
-  // What keeps the process up is the runner; a pipe that is only written to never does.
+  // What keeps the process up is the runner.
   started.unref();
-  guard = started;
-  for (const group of groups) tell(started, `+ ${group}`);
+  for (const group of groups) started.stdin.write(`+ ${group}\n`);
+  return started;
 }
 
-function tell({ stdin }: ChildProcess, words: string): void {
-  stdin?.write(`${words}\n`);
+function spawnGuard(): ChildProcess | undefined {
+  try {
+    const started = spawn("/bin/sh", ["-c", GUARD, GUARD_NAME], {
+      // Its own session: no signal of a terminal reaches it, and no directory is kept in use.
+      detached: true,
+      cwd: "/",
+      env: {},
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    started.on("error", () => {
+      if (guard === started) guard = undefined;
+    });
+    return started;
+  } catch {
+    // No memory to fork.
+    return undefined;
+  }
+}
+
+function tell(words: string): void {
+  if (guard?.stdin === undefined || guard.stdin === null) return;
+  // It is stopped, or hangs: what waits for it would be kept, and keep this process up. The next job starts another.
+  if (guard.stdin.writableNeedDrain) endGuard();
+  else guard.stdin.write(`${words}\n`);
+}
+
+function endGuard(): void {
+  guard?.stdin?.destroy();
+  guard?.kill("SIGKILL");
+  guard = undefined;
 }
