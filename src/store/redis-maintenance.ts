@@ -59,8 +59,9 @@ export class RedisMaintenance implements MaintenanceStore {
   async #reapBatch(shard: number, hadOutage: boolean): Promise<number> {
     const { access, leaseMs, monotonicMs } = this.#options;
     const known = this.#clocks.get(shard);
-    const expectedMs = known === undefined ? "" : Math.round(known.redisMs + monotonicMs() - known.monotonicMs);
-    const args = [BATCH, leaseMs, expectedMs, Math.ceil(leaseMs / 3), hadOutage ? "1" : "0"];
+    const sinceMs = known === undefined ? 0 : Math.round(monotonicMs() - known.monotonicMs);
+    const expectedMs = known === undefined ? "" : known.redisMs + sinceMs;
+    const args = [BATCH, leaseMs, expectedMs, Math.ceil(leaseMs / 3), hadOutage ? "1" : "0", sinceMs];
     const declared = [access.keys.of(shard, "leases"), access.keys.of(shard, "reap")];
     const [redisMs, reaped, wentBack] = asList(await access.scripts.run("reap", declared, args));
     this.#clocks.set(shard, { redisMs: asNumber(redisMs), monotonicMs: monotonicMs() });
@@ -68,7 +69,7 @@ export class RedisMaintenance implements MaintenanceStore {
     return asNumber(reaped);
   }
 
-  /** The clock was put back: leases and delays of retries would last for the difference. */
+  /** The clock was put back: leases, delays of retries and heartbeats would last for the difference. */
   async #settle(shard: number): Promise<void> {
     const { access, leaseMs, maxDelayMs } = this.#options;
     await this.#settleSet(access.keys.of(shard, "leases"), "leases", leaseMs);
@@ -76,9 +77,14 @@ export class RedisMaintenance implements MaintenanceStore {
     const waiting = asList(await access.connection.call("HKEYS", access.keys.of(shard, "bytes"))).map(asText);
     const queues = waiting.filter((name) => /^[a-z0-9]/u.test(name));
     for (const queue of queues) await this.#settleSet(access.keys.delayed(shard, queue), "delayed", maxDelayMs);
+    if (shard !== 0) return;
+    const names = asList(await access.connection.call("HKEYS", access.keys.of(0, "names"))).map(asText);
+    for (const name of names.filter((known) => !known.startsWith("@"))) {
+      await this.#settleSet(access.keys.live(name), "heartbeats", 0);
+    }
   }
 
-  async #settleSet(key: string, kind: "leases" | "delayed", longestMs: number): Promise<void> {
+  async #settleSet(key: string, kind: "leases" | "delayed" | "heartbeats", longestMs: number): Promise<void> {
     let cursor = "0";
     do {
       cursor = asText(await this.#options.access.scripts.run("settle", [key], [kind, longestMs, cursor]));

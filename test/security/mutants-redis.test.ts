@@ -101,7 +101,7 @@ async function counts(store: Store, call: ReturnType<typeof aCall>): Promise<boo
 
 /** As the reaper notes it: everything made until now was over by the clock of before. */
 async function putBack(): Promise<void> {
-  await client.hset("horus:{s0}:reap", { back_at: nowSeconds() + 1, back_from: nowSeconds() + 86_400 });
+  await client.hset("horus:{s0}:reap", "put_back", `${nowSeconds() + 1}:${nowSeconds() + 86_400}`);
 }
 
 async function registers(store: Store, wanted: Partial<RunnerDocument>): Promise<boolean> {

@@ -20,7 +20,7 @@ import { waitUntil } from "./wait.ts";
 export const A_NUMBER: unknown = expect.any(Number);
 export const IDENTITY = `ed25519:${"a".repeat(64)}`;
 export const QUIET = createLog({ level: "silent", pretty: false });
-const KEEP: RetentionLimits = { maxAgeSeconds: 86_400, maxJobs: 1_000_000, maxBytes: 1e12 };
+export const KEEP: RetentionLimits = { maxAgeSeconds: 86_400, maxJobs: 1_000_000, maxBytes: 1e12 };
 
 /** A registration of any name, groups and key, made now; the store does not look at signatures. */
 export function aRegistration(wanted: Partial<RunnerDocument> = {}): SignedRunner {

@@ -2,7 +2,7 @@
 -- Takes lost leases away: back to the queue, or to an end.
 -- KEYS     leases, reap
 -- ARGV     1 most leases (at most 100), 2 lease in ms, 3 what this clock should say (ms, by the caller's monotonic
---          clock) or '', 4 tolerance in ms, 5 '1' when the caller could not reach Redis for long
+--          clock) or '', 4 tolerance in ms, 5 '1' when the caller could not reach Redis for long, 6 ms since it last looked
 -- returns  {now in ms, leases reaped, '1' when the clock was put back: call `settle`}
 -- keeps    a lease is lost when it was reaped, not before; three runners lost end a job as `poison`; after a restart,
 --          a jump of the clock or an outage nothing is reaped for one lease, at most once for each; what was over by a
@@ -15,10 +15,24 @@ local not_before = tonumber(hold[2] or '0')
 local went_back = ARGV[3] ~= '' and NOW_MS < tonumber(ARGV[3]) - tonumber(ARGV[4]) and '1' or '0'
 local has_jumped = ARGV[3] ~= '' and math.abs(NOW_MS - tonumber(ARGV[3])) > tonumber(ARGV[4])
 
--- What expired by the clock that was put back left no trace to be refused by: see was_over.
-if went_back == '1' then
-  local from = math.max(math.ceil(tonumber(ARGV[3]) / 1000), tonumber(redis.call('HGET', KEYS[2], 'back_from') or '0'))
-  redis.call('HSET', KEYS[2], 'back_at', int(NOW), 'back_from', int(from))
+-- What expired by a clock that was put back left no trace to be refused by: see was_over. Steps that are smaller than what
+-- traces are kept beyond their use matter to nothing.
+local expected, age_s = tonumber(ARGV[3]) or 0, tonumber(ARGV[6]) / 1000
+if went_back == '1' or expected - NOW_MS > 30000 then
+  local from = math.ceil(expected / 1000)
+  local times, is_noted = { int(NOW) .. ':' .. int(from) }, expected - NOW_MS <= 30000
+  for at, other in string.gmatch(redis.call('HGET', KEYS[2], 'put_back') or '', '(%d+):(%d+)') do
+    local since = NOW - tonumber(at)
+    -- Another supervisor saw it, after this one had last looked.
+    is_noted = is_noted or (since < age_s and from <= tonumber(other) + since + 30)
+    -- What had ended by then has ended by now in any case.
+    if tonumber(other) >= NOW and #times < 8 then
+      append(times, at .. ':' .. other)
+    end
+  end
+  if not is_noted then
+    redis.call('HSET', KEYS[2], 'put_back', table.concat(times, ' '))
+  end
 end
 
 -- A hold from before a clock that was put back would last for as long as the clock was put back.

@@ -27,9 +27,13 @@ local function append(list, ...)
   return list
 end
 
--- Was it over by a clock that was put back since (seconds; `reap` notes it)? Then what was remembered of it, to refuse it a
--- second time, may be gone already.
+-- Was it over by a clock that was put back since (seconds; `reap` notes each time as '<at>:<from>')? Then what was remembered
+-- of it, to refuse it a second time, may be gone already.
 local function was_over(reap, made_at, ends_at)
-  local back = redis.call('HMGET', reap, 'back_at', 'back_from')
-  return back[1] and made_at < tonumber(back[1]) and ends_at < tonumber(back[2])
+  for at, from in string.gmatch(redis.call('HGET', reap, 'put_back') or '', '(%d+):(%d+)') do
+    if made_at < tonumber(at) and ends_at < tonumber(from) then
+      return true
+    end
+  end
+  return false
 end
