@@ -102,6 +102,13 @@ export function explainJobRefusal(error: unknown, runner: string): unknown {
   return new RefusedError(refusalText(error, hint), { cause: error });
 }
 
+/** A job that was taken is asked after in vain: another submit would make a second one. */
+export function explainLostSight(error: unknown, id: string): unknown {
+  if (!(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) return error;
+  const hint = `The job was taken before and goes on: supervisor job wait ${id}`;
+  return new RefusedError(refusalText(error, hint), { cause: error });
+}
+
 /** A runner is not removed: says how many jobs wait for it alone, and what becomes of them either way. */
 export function explainRemovalRefusal(error: unknown, runner: string): unknown {
   if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) return error;

@@ -4,6 +4,7 @@ import { isTerminal } from "../src/jobs/job.ts";
 import type { JobSummary, JobView } from "../src/rpc/schema.ts";
 import type { CommandInput } from "./command.ts";
 import { type CommandConnection, withConnection } from "./connection.ts";
+import { explainLostSight } from "./hints.ts";
 import { colouredJobLine, goesOn, LogPrinter } from "./job-output.ts";
 import { pinnedRunnerKeys } from "./pinned-runners.ts";
 import { sideBySide } from "./side-by-side.ts";
@@ -26,7 +27,7 @@ export async function waitForEnd(input: CommandInput, connection: CommandConnect
   const code = await watch(input, connection, waited).catch((error: unknown) => {
     // Nobody answers any more: what becomes of the job has nothing to do with it.
     if (error instanceof CarrierError) terminal.err(`${goesOn(id)}\n`);
-    throw error;
+    throw explainLostSight(error, id);
   });
   if (code !== undefined) return code;
   if (await wantsCancel(terminal)) {
@@ -51,7 +52,7 @@ async function watch(input: CommandInput, connection: CommandConnection, waited:
   const show = (job: JobSummary): void => terminal.err(`${colouredJobLine(terminal, job)}\n`);
   await sideBySide(terminal.stop, [
     async (signal) => {
-      for await (const job of followStates(connection.client, waited.id, { signal })) {
+      for await (const job of followStates(connection.client, waited.id, { signal, isKnown: true })) {
         states.push(job);
         // The end is shown behind the log, which may be told a moment later.
         if (!isJson && !(isFollowing && isTerminal(job.state))) show(job);
@@ -86,7 +87,7 @@ async function cancelUnlessEnded({ client }: CommandConnection, id: string): Pro
 
 function printLogs({ client }: CommandConnection, waited: Waited): (signal: AbortSignal) => Promise<void> {
   return async (signal) => {
-    for await (const entry of followLogs(client, waited.id, { from: waited.shown, follow: true, signal })) {
+    for await (const entry of followLogs(client, waited.id, { from: waited.shown, isKnown: true, signal })) {
       waited.shown += 1;
       waited.printer.print(entry);
     }

@@ -34,6 +34,8 @@ const NOT_PUSHED: ReadonlySet<number> = new Set([
   ERRORS.wrongState.code,
   ERRORS.methodNotFound.code,
   ERRORS.tooMany.code,
+  // Its store is away: the polls wait for that where it is to be waited for.
+  ERRORS.unavailable.code,
 ]);
 
 /**

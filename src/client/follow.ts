@@ -10,6 +10,11 @@ import { retryAfterMs, RpcError } from "./rpc-error.ts";
 export interface FollowOptions {
   /** Ends the iteration quietly. */
   readonly signal?: AbortSignal;
+  /**
+   * The job is known to be there: a store that is away is waited for from the first question on. False unless told: then
+   * it is waited for once something was answered.
+   */
+  readonly isKnown?: boolean;
 }
 
 export interface FollowLogsOptions extends FollowOptions {
@@ -43,7 +48,9 @@ export async function* followLogs(
   const { from = 0, follow = true } = options;
   const pushed: Progress<number> = follow ? yield* pushedLogs(client, id, options) : { isOver: false, last: from };
   // Not pushed, or not to the end: polls go on from there, and tell what refusal it was.
-  if (!pushed.isOver) yield* polledLogs(client, id, { ...options, from: pushed.last });
+  if (pushed.isOver) return;
+  const isKnown = options.isKnown === true || pushed.last > from;
+  yield* polledLogs(client, id, { ...options, from: pushed.last, isKnown });
 }
 
 async function* pushedLogs(
@@ -66,14 +73,16 @@ async function* pushedLogs(
 async function* polledLogs(
   client: Caller,
   id: string,
-  { from = 0, follow = true, signal }: FollowLogsOptions,
+  { from = 0, follow = true, signal, isKnown = false }: FollowLogsOptions,
 ): AsyncGenerator<LogEntry, void, undefined> {
   let position = from;
-  let isBegun = false;
+  let isBegun = isKnown;
   const waitMs = follow ? Math.min(client.maxWaitMs, LONGEST_WAIT_MS) : 0;
   for (;;) {
+    // Answered at once for the first time: a wait that an outage cuts off has begun.
+    const wait = isBegun ? waitMs : 0;
     const page = await unlessAborted({ client, signal, isBegun: isBegun && follow }, async (options) =>
-      client.call("get_job_logs", { id, from: position, wait_ms: waitMs }, options),
+      client.call("get_job_logs", { id, from: position, wait_ms: wait }, options),
     );
     if (page === undefined) return;
     isBegun = true;
@@ -81,7 +90,7 @@ async function* polledLogs(
     position = page.next;
     const isIdle = page.entries.length === 0;
     if (page.done || (isIdle && !follow)) return;
-    if (isIdle) await pause(IDLE_PAUSE_MS, signal);
+    if (isIdle && wait > 0) await pause(IDLE_PAUSE_MS, signal);
   }
 }
 
@@ -114,13 +123,13 @@ async function* pushedStates(
 async function* polledStates(
   client: Caller,
   id: string,
-  { seen, signal }: FollowOptions & { readonly seen: JobSummary | undefined },
+  { seen, signal, isKnown = false }: FollowOptions & { readonly seen: JobSummary | undefined },
 ): AsyncGenerator<JobSummary, void, undefined> {
   const waitMs = Math.min(client.maxWaitMs, LONGEST_WAIT_MS);
   let last = seen;
   for (;;) {
     const params = last === undefined ? { id, wait_ms: 0 } : { id, since: last.revision, wait_ms: waitMs };
-    const job = await unlessAborted({ client, signal, isBegun: last !== undefined }, async (options) =>
+    const job = await unlessAborted({ client, signal, isBegun: isKnown || last !== undefined }, async (options) =>
       client.call("wait_job", params, options),
     );
     if (job === undefined) return;

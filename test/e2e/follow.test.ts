@@ -17,6 +17,22 @@ const SILENCE = /^(?:no answer from .*|.* answers again)\n/gmu;
 /** A long lease: the outage is not to cost the runner its job. */
 const SETTINGS = "[jobs]\nlease_ms = 30000\n";
 
+test.each(["http", "ws"])("a job is followed over %s though Redis is killed before its first line", async (scheme) => {
+  await using system = await startSystem(SETTINGS, { aof: "always" });
+  await system.run(["runner", "register", "demo"]);
+  const env = { SUPERVISOR_URL: system.url.replace("http:", `${scheme}:`), SUPERVISOR_DATA_DIR: system.dataDirectory };
+  const follower = startLine(["submit", "--runner", "demo", "--payload", "echo hello", "--follow"], { env });
+  await waitUntil(() => /pending/u.test(follower.terminal.stderr));
+
+  await system.redis.kill("SIGKILL");
+  await waitUntil(async () => (await fetch(`${system.url}/readyz`)).status === 503);
+  await system.redis.restart();
+  await system.startRunner("demo");
+
+  const code = await follower.ended;
+  expect({ code, stdout: follower.terminal.stdout }, follower.terminal.stderr).toEqual({ code: 0, stdout: "hello\n" });
+});
+
 test.each(["http", "ws"])("every line is followed once over %s, through a Redis that is killed", async (scheme) => {
   await using system = await startSystem(SETTINGS, { aof: "always" });
   await system.startRunner("demo");

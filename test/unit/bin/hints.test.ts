@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 
 import { COMMANDS } from "../../../bin/commands.ts";
-import { explainJobRefusal, hintOf, RefusedError, refusalText } from "../../../bin/hints.ts";
+import { explainJobRefusal, explainLostSight, hintOf, RefusedError, refusalText } from "../../../bin/hints.ts";
 import { RpcError } from "../../../src/client/rpc-error.ts";
 import { ERRORS } from "../../../src/errors.ts";
 
@@ -103,5 +103,20 @@ describe("a job that was refused", () => {
     const error = refusal(ERRORS.stale.code);
 
     expect(explainJobRefusal(error, "build")).toBe(error);
+  });
+});
+
+describe("A job that was taken, asked after in vain", () => {
+  test("is not to be submitted again, whatever was not done", () => {
+    const explained = explainLostSight(refusal(ERRORS.unavailable.code, { applied: "no" }), "the-id");
+
+    expect(explained).toBeInstanceOf(RefusedError);
+    expect(String(explained)).toMatch(/was taken before and goes on: supervisor job wait the-id/u);
+    expect(String(explained)).not.toMatch(/again/u);
+  });
+
+  test("leaves other errors as they are", () => {
+    const refused = refusal(ERRORS.notFound.code);
+    expect(explainLostSight(refused, "the-id")).toBe(refused);
   });
 });

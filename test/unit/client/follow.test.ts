@@ -64,7 +64,7 @@ describe("followLogs", () => {
 
     await expect(collect(followLogs(aClient(dialer), ID))).resolves.toEqual([line(1), line(2), line(3)]);
     expect(dialer.seen.map(paramsOf)).toEqual([
-      { id: ID, from: 0, wait_ms: 25_000 },
+      { id: ID, from: 0, wait_ms: 0 },
       { id: ID, from: 2, wait_ms: 25_000 },
       { id: ID, from: 2, wait_ms: 25_000 },
     ]);
@@ -74,7 +74,7 @@ describe("followLogs", () => {
     const dialer = answering(page([], 7, true));
 
     await expect(collect(followLogs(aClient(dialer), ID, { from: 7 }))).resolves.toEqual([]);
-    expect(dialer.seen.map(paramsOf)).toEqual([{ id: ID, from: 7, wait_ms: 25_000 }]);
+    expect(dialer.seen.map(paramsOf)).toEqual([{ id: ID, from: 7, wait_ms: 0 }]);
   });
 
   test("reads what is there and no more, without waiting, when it shall not follow", async () => {
@@ -102,6 +102,15 @@ describe("followLogs", () => {
 
     await expect(collect(followLogs(aClient(dialer), ID))).resolves.toEqual([line(1), line(2), line(3)]);
     expect(dialer.seen.map(paramsOf)).toMatchObject([{ from: 0 }, { from: 2 }, { from: 2 }, { from: 2 }]);
+  });
+
+  test("outlasts it from the first wait on, and from the first question on where the job is known to be there", async () => {
+    const away = { error: { code: -32_053, message: "Unavailable" } };
+    const waited = answering(page([], 0, false), away, page([1], 1, true));
+    const known = answering(away, away, page([1], 1, true));
+
+    await expect(collect(followLogs(aClient(waited), ID))).resolves.toEqual([line(1)]);
+    await expect(collect(followLogs(aClient(known), ID, { isKnown: true }))).resolves.toEqual([line(1)]);
   });
 
   test("goes on after the time that the supervisor asks for, longer than any call may take", async () => {
