@@ -197,8 +197,8 @@ export async function pinnedIdentity({ url, supervisor: told }: Target, paths: D
   } catch (error) {
     if (!isMissing(error)) throw error;
     throw new UsageError(
-      `The identity of ${url} is not known here. Start a supervisor on this host first (supervisor), or pin the other's, ` +
-        `which it prints at start: --supervisor ed25519:…, or a line "${url} ed25519:…" in ${paths.knownSupervisors}.`,
+      `The identity of ${url} is not known here. Name the data directory of that supervisor (--data-dir), or start one on this ` +
+        `host first (supervisor); or pin another host's, which it prints at start: --supervisor ed25519:…, or a line "${url} ed25519:…" in ${paths.knownSupervisors}.`,
       { cause: error },
     );
   }

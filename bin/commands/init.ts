@@ -5,6 +5,7 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { dataPaths, inDataDirectory, openDataDirectory, writeKeyring } from "../../src/data-directory.ts";
 import type { Command } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
+import { quoted } from "../first-start.ts";
 import { printData } from "../terminal.ts";
 
 export const init: Command = {
@@ -20,6 +21,11 @@ export const init: Command = {
     const isMended = flags.has("force") && (await writeMissingKeyring(directory));
     const opened = await openDataDirectory(directory);
     const identity = createNativeSigner(opened.identitySeed).publicKey;
+    // What this directory was found by, the start needs as well.
+    const told = ["config", "data-dir"].flatMap((flag) => {
+      const value = flags.text(flag);
+      return value === undefined ? [] : [`--${flag}`, quoted(value)];
+    });
     printData(
       terminal,
       { directory, identity, new: opened.isNew, mended: isMended },
@@ -28,7 +34,7 @@ export const init: Command = {
         lines: () => [
           whatWasDone(directory, { isNew: opened.isNew, isMended }),
           `Identity: ${identity}`,
-          "Next: supervisor --port 8080 --redis-url redis://localhost:6379",
+          `Next: ${["supervisor --port 8080 --redis-url redis://localhost:6379", ...told].join(" ")}`,
         ],
       },
     );

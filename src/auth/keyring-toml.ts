@@ -181,6 +181,9 @@ function assertUnique(keys: readonly EnrolledKey[]): void {
   for (const { name, key } of keys) {
     for (const value of [name, key]) {
       const first = seen.get(value);
+      if (first === name) {
+        throw new KeyProblem(`key "${name}": two tables have this name. Name the keys apart, a revoked one too.`);
+      }
       if (first !== undefined) {
         throw new KeyProblem(
           `key "${name}": "${value}" stands in key "${first}" already. Remove one of the two tables.`,

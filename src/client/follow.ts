@@ -45,12 +45,11 @@ export async function* followLogs(
   id: string,
   options: FollowLogsOptions = {},
 ): AsyncGenerator<LogEntry, void, undefined> {
-  const { from = 0, follow = true } = options;
+  const { from = 0, follow = true, isKnown = false } = options;
   const pushed: Progress<number> = follow ? yield* pushedLogs(client, id, options) : { isOver: false, last: from };
   // Not pushed, or not to the end: polls go on from there, and tell what refusal it was.
   if (pushed.isOver) return;
-  const isKnown = options.isKnown === true || pushed.last > from;
-  yield* polledLogs(client, id, { ...options, from: pushed.last, isKnown });
+  yield* polledLogs(client, id, { ...options, from: pushed.last, follow, isKnown: isKnown || pushed.last > from });
 }
 
 async function* pushedLogs(
@@ -70,10 +69,12 @@ async function* pushedLogs(
   return { isOver: false, last: position };
 }
 
+type Told = Readonly<Required<Pick<FollowLogsOptions, "from" | "follow" | "isKnown">>>;
+
 async function* polledLogs(
   client: Caller,
   id: string,
-  { from = 0, follow = true, signal, isKnown = false }: FollowLogsOptions,
+  { from, follow, isKnown, signal }: FollowLogsOptions & Told,
 ): AsyncGenerator<LogEntry, void, undefined> {
   let position = from;
   let isBegun = isKnown;

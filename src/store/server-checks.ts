@@ -20,7 +20,7 @@ const SLOTS = 16_384;
 const MIB = 1024 * 1024;
 
 const MORE_ROOM =
-  "Raise it (redis-cli CONFIG SET maxmemory …, then CONFIG REWRITE), or keep less: jobs.retention_seconds, _jobs and _bytes";
+  "Raise it (redis-cli -u URL CONFIG SET maxmemory …, then CONFIG REWRITE), or keep less: jobs.retention_seconds, _jobs and _bytes";
 
 /** Versions, policy and append-only file, as they are. What is wrong with them is told by the store's own judgement. */
 export function serverCheck(servers: readonly { readonly info: Info; readonly appendFsync?: string }[]): RedisCheck {

@@ -41,7 +41,7 @@ export function judgeServer({ info, appendFsync }: ServerFacts): Verdict {
   const policy = info.get("maxmemory_policy") ?? "unknown";
   if (policy !== "noeviction") {
     refusals.push(
-      `maxmemory-policy is ${policy}: Redis may delete jobs. Run: redis-cli CONFIG SET maxmemory-policy noeviction`,
+      `maxmemory-policy is ${policy}: Redis may delete jobs. Run: redis-cli -u URL CONFIG SET maxmemory-policy noeviction`,
     );
   }
   const warnings: string[] = [];
@@ -49,7 +49,7 @@ export function judgeServer({ info, appendFsync }: ServerFacts): Verdict {
   if (!hasAof) {
     warnings.push(
       "The append-only file is off: a crash of Redis loses the jobs since its last snapshot. " +
-        "Run: redis-cli CONFIG SET appendonly yes (and CONFIG REWRITE)",
+        "Run: redis-cli -u URL CONFIG SET appendonly yes (and CONFIG REWRITE)",
     );
   } else if (appendFsync === undefined) {
     warnings.push(
@@ -96,7 +96,7 @@ export function durabilityProblem(wanted: Durability, verdict: Verdict, replicas
   if (verdict.isFlushUnknown || STRENGTH[verdict.durability] >= STRENGTH[needed]) return undefined;
   return (
     `redis.durability is ${wanted}, but Redis gives ${verdict.durability}. ` +
-    `Run: redis-cli CONFIG SET appendonly yes; redis-cli CONFIG SET appendfsync ${needed} (or lower redis.durability)`
+    `Run: redis-cli -u URL CONFIG SET appendonly yes; redis-cli -u URL CONFIG SET appendfsync ${needed} (or lower redis.durability)`
   );
 }
 

@@ -30,7 +30,8 @@ test.each(["http", "ws"])("a job is followed over %s though Redis is killed befo
   await system.startRunner("demo");
 
   const code = await follower.ended;
-  expect({ code, stdout: follower.terminal.stdout }, follower.terminal.stderr).toEqual({ code: 0, stdout: "hello\n" });
+  const { stdout, stderr } = follower.terminal;
+  expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: "hello\n" });
 });
 
 test.each(["http", "ws"])("every line is followed once over %s, through a Redis that is killed", async (scheme) => {

@@ -71,7 +71,7 @@ describe("addKey", () => {
   });
 
   test.each<readonly [string, Partial<NewKey>, RegExp]>([
-    ["a name that is taken", { name: "boss" }, /"boss" stands in key "boss" already/],
+    ["a name that is taken", { name: "boss" }, /key "boss": two tables have this name/],
     ["a key that is taken", { key: caller }, /already/],
     ["a key that is none", { key: "ed25519:00" }, /key must be ed25519:/],
     ["a secret seed", { key: "11".repeat(32) }, /key must be ed25519:/],

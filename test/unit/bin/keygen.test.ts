@@ -65,7 +65,7 @@ describe("supervisor init", () => {
     expect(stdout.split("\n")).toEqual([
       `Made ${directory}: identity, owner key, keys.toml.`,
       `Identity: ${identity}`,
-      "Next: supervisor --port 8080 --redis-url redis://localhost:6379",
+      `Next: supervisor --port 8080 --redis-url redis://localhost:6379 --data-dir ${directory}`,
       "",
     ]);
     expect(keyring).toMatchObject({ ok: true, keys: [{ key: owner }] });

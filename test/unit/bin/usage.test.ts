@@ -170,7 +170,7 @@ describe("a wrong command line", () => {
     const { code, stderr } = await usage(["submit", "--payload", "x", ...twice]);
 
     expect(code).toBe(2);
-    expect(stderr).toContain("The identity of http://127.0.0.1:8080 is not known here.");
+    expect(stderr).toContain("The identity of http://127.0.0.1:8080 is not known here. Name the data directory");
   });
 
   test.each(["openrpc", "grafana"])("%s prints with --json what it prints without", async (command) => {
@@ -210,8 +210,8 @@ describe("where no supervisor was ever started", () => {
     const { code, stderr } = await usage(["job", "list"]);
 
     expect(code).toBe(2);
-    expect(stderr).toContain("The identity of http://127.0.0.1:8080 is not known here.");
-    expect(stderr).toContain("Start a supervisor on this host first");
+    expect(stderr).toContain("The identity of http://127.0.0.1:8080 is not known here. Name the data directory");
+    expect(stderr).toContain("start one on this host first");
     expect(stderr).toContain("--supervisor ed25519:…");
   });
 

@@ -37,7 +37,7 @@ describe("memoryCheck", () => {
     [
       { used_memory: 3.5 * GIB, maxmemory: 4 * GIB },
       "warning",
-      "nearly full. Raise it (redis-cli CONFIG SET maxmemory",
+      "nearly full. Raise it (redis-cli -u URL CONFIG SET maxmemory",
     ],
     [{ used_memory: 3.5 * GIB, maxmemory: 0, total_system_memory: 4 * GIB }, "warning", "jobs.retention_seconds"],
     [{ used_memory: 4 * GIB, maxmemory: 4 * GIB }, "fault", "full, new jobs are refused. Raise it"],
