@@ -53,7 +53,9 @@ export const doctor: Command = {
 /** What a supervisor needs of its own host; on one that only sends jobs its absence is no fault. */
 async function checkHost(input: CommandInput, config: Config): Promise<readonly Check[]> {
   if (runsNothing(input, config)) {
-    const says = "none runs on this host (yet); supervisor init makes one, --to URL looks at another's";
+    const says =
+      "none runs on this host (yet), so its store was not looked at: --redis-url URL does that; supervisor init makes one, " +
+      "--to URL looks at another's";
     return [{ what: "supervisor", verdict: "good", says }];
   }
   return [...(await checkData(config)), ...(await checkRedis(config))];

@@ -120,7 +120,10 @@ async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
   await untilStopped({ stop });
   const draining: LogLine = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
-  log.info(draining, "draining: takes nothing new; what runs at the deadline is ended and given back");
+  log.info(
+    draining,
+    "draining: takes nothing new; what runs at the deadline is ended and given back. Told again to stop, it ends at once",
+  );
   await runner.drain("stopping");
   removed.throwIfAborted();
 }

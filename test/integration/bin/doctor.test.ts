@@ -259,7 +259,7 @@ describe("supervisor doctor on a machine that only sends jobs", () => {
     await expect(there()).resolves.toEqual({
       code: 0,
       stdout:
-        "good    supervisor: none runs on this host (yet); supervisor init makes one, --to URL looks at another's\n",
+        "good    supervisor: none runs on this host (yet), so its store was not looked at: --redis-url URL does that; supervisor init makes one, --to URL looks at another's\n",
       stderr: "",
     });
   });
