@@ -102,32 +102,39 @@ describe.skipIf(!isHere(C_COMPILER))("Redis' clock", () => {
   });
 });
 
-describe.skipIf(!isHere(C_COMPILER)).each([
-  ["fast", 3600],
-  ["slow", -3600],
-])("An hour %s", (_, seconds) => {
-  test("a supervisor takes jobs, and they are carried out", async () => {
-    await using clock = await WrongClock.create(seconds);
-    await using system = await startSystem();
-    const { url } = await system.startSupervisor([], clock.env);
-    await system.startRunner("demo", ["--exec", "bash -s"], { SUPERVISOR_URL: url });
-
-    const env = { SUPERVISOR_URL: url };
-    const { id } = await system.json(["submit", "--runner", "demo", "--payload", "echo done"], { env });
-
-    expect(await endOf(system, String(id))).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+describe.skipIf(!isHere(C_COMPILER))("An hour", () => {
+  let system: System;
+  beforeAll(async () => {
+    system = await startSystem();
+    await system.startRunner("demo");
   });
+  afterAll(async () => system[Symbol.asyncDispose]());
 
-  test("a runner is told to set its clock, and one that goes wrong later goes on with its work", async () => {
-    await using clock = await WrongClock.create(seconds);
-    await using system = await startSystem();
-    await expect(system.startRunner("demo", undefined, clock.env)).rejects.toThrow(/Set the clocks/u);
-    await clock.set(0);
-    await system.startRunner("demo", undefined, clock.env);
+  describe.each([
+    ["fast", 3600],
+    ["slow", -3600],
+  ])("%s", (word, seconds) => {
+    test("a supervisor takes jobs, and they are carried out", async () => {
+      await using clock = await WrongClock.create(seconds);
+      const { program, url } = await system.startSupervisor([], clock.env);
 
-    await clock.set(seconds);
-    const id = await submit(system, "echo done");
+      const env = { SUPERVISOR_URL: url };
+      const { id } = await system.json(["submit", "--runner", "demo", "--payload", "echo done"], { env });
 
-    expect(await endOf(system, id)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+      expect(await endOf(system, String(id))).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+      await program.stop("SIGTERM");
+    });
+
+    test("a runner is told to set its clock, and one that goes wrong later goes on with its work", async () => {
+      await using clock = await WrongClock.create(seconds);
+      await expect(system.startRunner(word, undefined, clock.env)).rejects.toThrow(/Set the clocks/u);
+      await clock.set(0);
+      await system.startRunner(word, undefined, clock.env);
+
+      await clock.set(seconds);
+      const id = await submit(system, "echo done", word);
+
+      expect(await endOf(system, id)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
+    });
   });
 });

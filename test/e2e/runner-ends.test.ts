@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import type { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
@@ -12,7 +12,6 @@ import { waitUntil } from "../support/wait.ts";
 const BREAKABLE = "data:text/javascript,process.on('SIGUSR2',()=>{throw(new(Error)('broken'))})";
 
 interface Busy {
-  readonly system: System;
   readonly runner: RunningProgram;
   readonly id: string;
   readonly isRunning: () => boolean;
@@ -24,24 +23,29 @@ function pidsOf(...words: readonly string[]): readonly number[] {
   return spawnSync("pgrep", words, { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
 }
 
-/** A runner with a job that goes on for minutes and does not hear SIGTERM. */
+let system: System;
+beforeAll(async () => {
+  system = await startSystem();
+});
+afterAll(async () => system[Symbol.asyncDispose]());
+
+/** A runner of a name of its own with a job that goes on for minutes and does not hear SIGTERM. */
 async function startBusy(words: readonly string[] = []): Promise<Busy> {
-  const system = await startSystem();
-  onTestFinished(async () => system[Symbol.asyncDispose]());
   const mark = `horus-mark-${randomUUID()}`;
+  const name = `runner-${mark.slice(-12)}`;
   const found = (): readonly number[] => pidsOf("-f", mark);
   onTestFinished(() => found().forEach((pid) => process.kill(pid, "SIGKILL")));
   const env = { NODE_OPTIONS: `--import ${BREAKABLE}` };
-  const runner = await system.startRunner("demo", ["--exec", "bash -s", ...words], env);
+  const runner = await system.startRunner(name, ["--exec", "bash -s", ...words], env);
   const payload = `trap '' TERM\n(exec -a ${mark} sleep 300)`;
   const submit = async (): Promise<string> => {
     const before = found().length;
-    const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
+    const { id } = await system.json(["submit", "--runner", name, "--payload", payload]);
     await waitUntil(() => found().length > before);
     return String(id);
   };
   const id = await submit();
-  return { system, runner, id, isRunning: () => found().length > 0, addJob: async () => void (await submit()) };
+  return { runner, id, isRunning: () => found().length > 0, addJob: async () => void (await submit()) };
 }
 
 describe("A runner with a running job", () => {
@@ -61,7 +65,7 @@ describe("A runner with a running job", () => {
   });
 
   test("whose terminal is closed gives its job back as after SIGTERM", async () => {
-    const { system, runner, id, isRunning } = await startBusy(["--grace", "0"]);
+    const { runner, id, isRunning } = await startBusy(["--grace", "0"]);
 
     expect(await runner.stop("SIGHUP")).toBe(0);
 
