@@ -25,6 +25,8 @@ const OF_SUPERVISOR = {
   maintained: "Jobs were reaped, expired or retired; how many",
   maintenance_failed: "Maintenance waits for the store",
   redis_warning: "Something about Redis' settings, and the fix",
+  redis_lost: "Redis is not reached any more; what needs it is refused",
+  redis_back: "It is reached again",
   redis_check_failed: "The regular look at Redis failed",
   redis_data_lost: "Redis has older data than it acknowledged",
   http_listening: "HTTP serves, and where",

@@ -184,6 +184,11 @@ export class RedisConnection implements RedisNode {
     this.#client.on("ready", callback);
   }
 
+  /** Calls back when the connection is lost, and again for each attempt to connect that fails. */
+  onLost(callback: () => void): void {
+    this.#client.on("close", callback);
+  }
+
   get shown(): string {
     return this.target.shown;
   }

@@ -67,6 +67,7 @@ class RedisStore implements Store {
   readonly #incidents: string[] = [];
   #checks: NodeJS.Timeout | undefined;
   #isChecking = false;
+  #isStopped = false;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
@@ -116,11 +117,32 @@ class RedisStore implements Store {
     this.#checks = setInterval(check, this.#options.checkIntervalMs ?? CHECK_INTERVAL_MS).unref();
     // A restarted Redis may have come back empty: not to be found out half a minute later.
     this.#connection.onReconnect(check);
+    this.#tellOutages();
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
     clearInterval(this.#checks);
     await Promise.all([this.#subscriber.stop(), this.#replicated?.stop(), this.#connection.stop()]);
+  }
+
+  /** One line when Redis is lost, and one when it is back. */
+  #tellOutages(): void {
+    const { log } = this.#options;
+    const redis = this.#connection.shown;
+    let isLost = false;
+    this.#connection.onLost(() => {
+      if (isLost || this.#isStopped) return;
+      isLost = true;
+      log.warn(
+        { event: "redis_lost", redis },
+        "Redis is lost: what needs it is refused until it is back; connecting again",
+      );
+    });
+    this.#connection.onReconnect(() => {
+      if (isLost) log.info({ event: "redis_back", redis }, "Redis is back");
+      isLost = false;
+    });
   }
 
   health(): StoreHealth {

@@ -10,6 +10,7 @@ import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 
 import { SupervisorError } from "../../../src/errors.ts";
+import { createLog } from "../../../src/log.ts";
 import { createRedisStore } from "../../../src/store/redis-store.ts";
 import { startRedis } from "../../support/redis.ts";
 import {
@@ -203,6 +204,25 @@ describe("When Redis is away", () => {
     await waitUntil(() => fixture.store.health().isUp);
     expect(await fixture.store.jobs.admit(job)).toEqual({ outcome: "duplicate", state: "pending" });
     await expectNoFaults(fixture);
+  });
+
+  test("the log says so once, and once when it is back; a stop is no outage", async () => {
+    const events: string[] = [];
+    const write = (line: string): void =>
+      void events.push(...(/"event":"(redis_(?:lost|back))"/u.exec(line)?.slice(1) ?? []));
+    const fixture = await startStore({ log: createLog({ level: "info", pretty: false }, { write }) });
+
+    for (const times of [1, 2]) {
+      await fixture.redis.kill("SIGKILL");
+      await waitUntil(() => events.length === 2 * times - 1);
+      // Long enough for attempts to connect that fail.
+      await sleep(300);
+      await fixture.redis.restart();
+      await waitUntil(() => events.length === 2 * times);
+    }
+    await fixture.store.stop();
+
+    expect(events).toEqual(["redis_lost", "redis_back", "redis_lost", "redis_back"]);
   });
 
   test("a call in flight when it is killed has an unknown outcome, and is never sent again by itself", async () => {
