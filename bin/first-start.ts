@@ -5,6 +5,7 @@ import { buildConfig, type Config, loadConfig } from "../src/config.ts";
 import type { DataPaths } from "../src/data-directory.ts";
 import { redactUrl } from "../src/redact-url.ts";
 import { ownUrl } from "./connection.ts";
+import { quoted } from "./shell-words.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** At once, whether or not the start succeeds: the files are there from now on. */
@@ -59,9 +60,4 @@ async function wordsFor(terminal: Terminal, { config, configFile, url }: NextSte
 function portOf(url: string): number {
   const { port, protocol } = new URL(url);
   return port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
-}
-
-/** As a shell takes it for one word. */
-export function quoted(word: string): string {
-  return /^[\w./:@%+=,~-]+$/u.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

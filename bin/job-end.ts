@@ -22,11 +22,11 @@ interface Waited {
  * one, or without a yes, the job goes on, and how to cancel it is said.
  */
 export async function waitForEnd(input: CommandInput, connection: CommandConnection, id: string): Promise<number> {
-  const { terminal } = input;
+  const { flags, terminal } = input;
   const waited = { id, printer: new LogPrinter(terminal, false), shown: 0 };
   const code = await watch(input, connection, waited).catch((error: unknown) => {
     // Nobody answers any more: what becomes of the job has nothing to do with it.
-    if (error instanceof CarrierError) terminal.err(`${goesOn(id)}\n`);
+    if (error instanceof CarrierError) terminal.err(`${goesOn(id, flags)}\n`);
     throw explainLostSight(error, id);
   });
   if (code !== undefined) return code;
@@ -39,7 +39,7 @@ export async function waitForEnd(input: CommandInput, connection: CommandConnect
     });
     if (end !== undefined) return end;
   }
-  terminal.err(`${goesOn(id)}\n`);
+  terminal.err(`${goesOn(id, flags)}\n`);
   return 1;
 }
 

@@ -1,8 +1,12 @@
 /** How jobs and their logs look on a terminal, and how a job is named there. */
 import type { JobSummary, LogEntry } from "../src/rpc/schema.ts";
-import { UsageError } from "./command.ts";
+import { type Flags, UsageError } from "./command.ts";
 import { visible } from "./job-words.ts";
+import { retold } from "./shell-words.ts";
 import { styled, type Terminal } from "./terminal.ts";
+
+/** Flags that say which supervisor, and by which key. */
+const WAY = ["to", "key", "supervisor", "data-dir", "config", "mycelium-api", "mycelium-topic"];
 
 /** One line about a job: id, state, and why. */
 export function jobLine(job: JobSummary): string {
@@ -30,8 +34,9 @@ export function checkedId(id: string, flag: string): string {
 }
 
 /** What a person is told who stops waiting. */
-export function goesOn(id: string): string {
-  return `The job goes on without us. Look: supervisor job get ${id}; stop it: supervisor job cancel ${id}`;
+export function goesOn(id: string, flags: Flags): string {
+  const job = [id, ...retold(flags, WAY)].join(" ");
+  return `The job goes on without us. Look: supervisor job get ${job}; stop it: supervisor job cancel ${job}`;
 }
 
 /** "Select graphic rendition" (ECMA-48 §8.3.117). */

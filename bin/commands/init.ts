@@ -5,7 +5,7 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { dataPaths, inDataDirectory, openDataDirectory, writeKeyring } from "../../src/data-directory.ts";
 import type { Command } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
-import { quoted } from "../first-start.ts";
+import { retold } from "../shell-words.ts";
 import { printData } from "../terminal.ts";
 
 export const init: Command = {
@@ -22,10 +22,7 @@ export const init: Command = {
     const opened = await openDataDirectory(directory);
     const identity = createNativeSigner(opened.identitySeed).publicKey;
     // What this directory was found by, the start needs as well.
-    const told = ["config", "data-dir"].flatMap((flag) => {
-      const value = flags.text(flag);
-      return value === undefined ? [] : [`--${flag}`, quoted(value)];
-    });
+    const told = retold(flags, ["config", "data-dir"]);
     printData(
       terminal,
       { directory, identity, new: opened.isNew, mended: isMended },

@@ -115,7 +115,7 @@ export const waitJob: Command = {
       let job: JobSummary | undefined;
       for await (const state of followStates(client, id, { signal: terminal.stop })) job = state;
       if (job === undefined || !isTerminal(job.state)) {
-        terminal.err(`${goesOn(id)}\n`);
+        terminal.err(`${goesOn(id, flags)}\n`);
         return 1;
       }
       const ended = job;

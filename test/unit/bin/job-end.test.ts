@@ -39,10 +39,14 @@ test("who waits for a job, and nobody answers any more, hears that the job goes 
   const terminal = new RecordingTerminal();
   const connection = aConnection(async () => Promise.reject(new CarrierError("gone", "unknown")));
 
-  const end = waitForEnd({ positionals: [], flags: new Flags({ wait: true }), terminal }, connection, JOB_ID);
+  const flags = new Flags({ wait: true, to: "http://127.0.0.1:9", "data-dir": "/srv/my data" });
+  const end = waitForEnd({ positionals: [], flags, terminal }, connection, JOB_ID);
 
   await expect(end).rejects.toThrow("gone");
-  expect(terminal.stderr).toContain(`The job goes on without us. Look: supervisor job get ${JOB_ID}`);
+  const words = `${JOB_ID} --to http://127.0.0.1:9 --data-dir '/srv/my data'`;
+  expect(terminal.stderr).toContain(
+    `The job goes on without us. Look: supervisor job get ${words}; stop it: supervisor job cancel ${words}\n`,
+  );
 });
 
 test("the end of a job that is followed is shown behind its log, however late that comes", async () => {
