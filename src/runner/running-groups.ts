@@ -58,12 +58,12 @@ function killAll(): void {
 /** It is a help: without a shell or the means to start one jobs run all the same, and the next one tries again. */
 function startGuard(): ChildProcess | undefined {
   const started = spawnGuard();
-  // Absent as well: no descriptors were left for a pipe.
-  if (started?.stdin?.writable !== true) return undefined;
   const forget = (): void => {
     if (guard === started) guard = undefined;
   };
-  started.on("exit", forget);
+  started?.on("error", forget).on("exit", forget);
+  // Absent as well: no descriptors were left for a pipe.
+  if (started?.stdin?.writable !== true) return undefined;
   started.stdin.on("error", forget);
   // What keeps the process up is the runner.
   started.unref();
@@ -73,17 +73,13 @@ function startGuard(): ChildProcess | undefined {
 
 function spawnGuard(): ChildProcess | undefined {
   try {
-    const started = spawn("/bin/sh", ["-c", GUARD, GUARD_NAME], {
+    return spawn("/bin/sh", ["-c", GUARD, GUARD_NAME], {
       // Its own session: no signal of a terminal reaches it, and no directory is kept in use.
       detached: true,
       cwd: "/",
       env: {},
       stdio: ["pipe", "ignore", "ignore"],
     });
-    started.on("error", () => {
-      if (guard === started) guard = undefined;
-    });
-    return started;
   } catch {
     // No memory to fork.
     return undefined;

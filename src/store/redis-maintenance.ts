@@ -74,14 +74,18 @@ export class RedisMaintenance implements MaintenanceStore {
     const { access, leaseMs, maxDelayMs } = this.#options;
     await this.#settleSet(access.keys.of(shard, "leases"), "leases", leaseMs);
     // Queues in which something waits; the other members are owners'.
-    const waiting = asList(await access.connection.call("HKEYS", access.keys.of(shard, "bytes"))).map(asText);
-    const queues = waiting.filter((name) => /^[a-z0-9]/u.test(name));
-    for (const queue of queues) await this.#settleSet(access.keys.delayed(shard, queue), "delayed", maxDelayMs);
+    for (const queue of await this.#names(access.keys.of(shard, "bytes")))
+      await this.#settleSet(access.keys.delayed(shard, queue), "delayed", maxDelayMs);
     if (shard !== 0) return;
-    const names = asList(await access.connection.call("HKEYS", access.keys.of(0, "names"))).map(asText);
-    for (const name of names.filter((known) => !known.startsWith("@"))) {
+    for (const name of await this.#names(access.keys.of(0, "names"))) {
       await this.#settleSet(access.keys.live(name), "heartbeats", 0);
     }
+  }
+
+  /** Of runners and groups among the members of a hash: the others begin with a sign. */
+  async #names(key: string): Promise<readonly string[]> {
+    const members = asList(await this.#options.access.connection.call("HKEYS", key)).map(asText);
+    return members.filter((member) => /^[a-z0-9]/u.test(member));
   }
 
   async #settleSet(key: string, kind: "leases" | "delayed" | "heartbeats", longestMs: number): Promise<void> {

@@ -1,11 +1,9 @@
 /** Clocks that jump or are wrong (spec: faults, "clock ±120 s, ±1 h in one process"): nothing runs again for it, nothing is stuck. */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { aJobGate, type JobGate } from "../support/job-gate.ts";
 import { isHere } from "../support/machine.ts";
 import type { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
@@ -21,10 +19,10 @@ lease_ms = ${LEASE_MS}
 reap_interval_ms = ${REAP_MS}
 `;
 
-/** A job that runs until it is let go. */
+/** A job that stands at its gate. */
 interface Held {
   readonly id: string;
-  readonly letGo: () => Promise<void>;
+  readonly gate: JobGate;
 }
 
 async function submit(system: System, payload: string, runner = "demo"): Promise<string> {
@@ -33,14 +31,14 @@ async function submit(system: System, payload: string, runner = "demo"): Promise
 }
 
 async function hold(system: System, name: string, runner?: string): Promise<Held> {
-  const gate = join(system.directory, name);
-  const id = await submit(system, `touch '${gate}.reached'; until [ -e '${gate}' ]; do sleep 0.1; done`, runner);
-  await waitUntil(() => existsSync(`${gate}.reached`));
-  return { id, letGo: async () => writeFile(gate, "") };
+  const gate = aJobGate(system, name);
+  const id = await submit(system, gate.script, runner);
+  await gate.reached();
+  return { id, gate };
 }
 
 async function endOf(system: System, id: string): Promise<Record<string, unknown>> {
-  await system.run(["job", "wait", id, "--timeout", "20"]);
+  await system.run(["job", "wait", id]);
   return system.json(["job", "get", id]);
 }
 
@@ -73,7 +71,7 @@ describe.skipIf(!isHere(C_COMPILER))("Redis' clock", () => {
     await waitUntil(async () => (await heldUntilMs()) !== before);
     await sleep(2 * REAP_MS);
     runner.child.kill("SIGCONT");
-    await held.letGo();
+    await held.gate.open();
     expect(await endOf(system, held.id)).toMatchObject({ state: "completed", attempt: 1, losses: 0 });
 
     await clock.set(0);
@@ -95,7 +93,7 @@ describe.skipIf(!isHere(C_COMPILER))("Redis' clock", () => {
 
     await clock.set(0);
     await other.stop("SIGKILL");
-    await held.letGo();
+    await held.gate.open();
     await system.startRunner("other", words);
 
     expect(await endOf(system, held.id)).toMatchObject({ state: "completed", attempt: 2, losses: 1 });

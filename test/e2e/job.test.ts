@@ -1,11 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import { freePort } from "../../bin/demo/port.ts";
+import { aJobGate } from "../support/job-gate.ts";
 import { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -13,23 +11,6 @@ import { waitUntil } from "../support/wait.ts";
 /** Processes whose command line holds a mark: what a job may have left behind. */
 function survivors(mark: string): string {
   return spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.trim();
-}
-
-/** A gate that a job waits at until the test opens it: it is seen running however slow the machine is. */
-interface Gate {
-  readonly script: string;
-  /** Resolves once a job stands there. */
-  reached(): Promise<void>;
-  open(): Promise<void>;
-}
-
-function aGate(system: System, name: string): Gate {
-  const path = join(system.directory, name);
-  return {
-    script: `touch '${path}.reached'; until [ -e '${path}' ]; do sleep 0.1; done`,
-    reached: async () => waitUntil(() => existsSync(`${path}.reached`)),
-    open: async () => writeFile(path, ""),
-  };
 }
 
 describe("a job from submit to its end", () => {
@@ -86,7 +67,7 @@ describe("a job from submit to its end", () => {
   });
 
   test("can be cancelled while it runs", async () => {
-    const gate = aGate(system, "never-opened");
+    const gate = aJobGate(system, "never-opened");
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", gate.script]);
     await gate.reached();
 
@@ -101,7 +82,7 @@ describe("a job from submit to its end", () => {
 describe("when something dies", () => {
   test("a killed runner's job runs again elsewhere and finishes once", async () => {
     await using system = await startSystem();
-    const gate = aGate(system, "gate");
+    const gate = aJobGate(system, "gate");
     const first = await system.startRunner("one", ["--exec", "bash -s", "--group", "both"]);
     const { id } = await system.json(["submit", "--runner", "both", "--payload", `${gate.script}; echo end`]);
     await gate.reached();
@@ -120,7 +101,7 @@ describe("when something dies", () => {
   test("a supervisor killed and started again mid-job loses nothing", async () => {
     await using system = await startSystem();
     await system.startRunner("demo");
-    const gate = aGate(system, "gate");
+    const gate = aJobGate(system, "gate");
     const second = await system.startSupervisor();
     const env = { SUPERVISOR_URL: second.url };
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo survived`], {
@@ -146,7 +127,7 @@ describe("when something dies", () => {
     async (scheme, signal) => {
       await using system = await startSystem();
       await system.startRunner("demo");
-      const [gate, last] = [aGate(system, "gate"), aGate(system, "last")];
+      const [gate, last] = [aJobGate(system, "gate"), aJobGate(system, "last")];
       const port = await freePort();
       const words = ["--port", String(port)];
       const first = await system.startSupervisor(words);
@@ -181,7 +162,7 @@ describe("when something dies", () => {
 
   test("a runner drains on SIGTERM: what runs ends, and is not counted as lost", async () => {
     await using system = await startSystem();
-    const gate = aGate(system, "gate");
+    const gate = aJobGate(system, "gate");
     const runner = await system.startRunner("demo");
     const { id } = await system.json(["submit", "--runner", "demo", "--payload", `${gate.script}; echo drained`]);
     await gate.reached();

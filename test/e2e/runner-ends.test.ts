@@ -1,9 +1,9 @@
 /** How a runner's program is ended, and that no process of its jobs outlives it. */
-import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
+import { pidsOf } from "../support/process.ts";
 import type { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -17,10 +17,6 @@ interface Busy {
   readonly isRunning: () => boolean;
   /** Sends it one job more; resolves when that one runs too. */
   readonly addJob: () => Promise<void>;
-}
-
-function pidsOf(...words: readonly string[]): readonly number[] {
-  return spawnSync("pgrep", words, { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
 }
 
 let system: System;

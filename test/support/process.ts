@@ -1,5 +1,5 @@
 /** Programs as processes: run to their end, or started, watched and stopped. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 
 export interface Ran {
@@ -91,4 +91,9 @@ export class RunningProcess {
   signalGroup(signal: NodeJS.Signals): void {
     if (this.child.pid !== undefined) process.kill(-this.child.pid, signal);
   }
+}
+
+/** Processes that `pgrep` finds by these words. */
+export function pidsOf(...words: readonly string[]): readonly number[] {
+  return spawnSync("pgrep", words, { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
 }

@@ -12,15 +12,15 @@ local most, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local hold = redis.call('HMGET', KEYS[2], 'run_id', 'not_before')
 local not_before = tonumber(hold[2] or '0')
-local went_back = ARGV[3] ~= '' and NOW_MS < tonumber(ARGV[3]) - tonumber(ARGV[4]) and '1' or '0'
-local has_jumped = ARGV[3] ~= '' and math.abs(NOW_MS - tonumber(ARGV[3])) > tonumber(ARGV[4])
+local expected, tolerance = tonumber(ARGV[3]) or NOW_MS, tonumber(ARGV[4])
+local went_back = NOW_MS < expected - tolerance and '1' or '0'
+local has_jumped = math.abs(NOW_MS - expected) > tolerance
 
 -- What expired by a clock that was put back left no trace to be refused by: see was_over. Steps that are smaller than what
 -- traces are kept beyond their use matter to nothing.
-local expected, age_s = tonumber(ARGV[3]) or 0, tonumber(ARGV[6]) / 1000
-if went_back == '1' or expected - NOW_MS > 30000 then
-  local from = math.ceil(expected / 1000)
-  local times, is_noted = { int(NOW) .. ':' .. int(from) }, expected - NOW_MS <= 30000
+if expected - NOW_MS > 30000 then
+  local from, age_s = math.ceil(expected / 1000), tonumber(ARGV[6]) / 1000
+  local times, is_noted = { int(NOW) .. ':' .. int(from) }, false
   for at, other in string.gmatch(redis.call('HGET', KEYS[2], 'put_back') or '', '(%d+):(%d+)') do
     local since = NOW - tonumber(at)
     -- Another supervisor saw it, after this one had last looked.

@@ -1,10 +1,8 @@
 /** The guard beside a runner's process, where the system has little to give, and where it hears nothing. */
-import { spawnSync } from "node:child_process";
-
 import { afterEach, describe, expect, test } from "vitest";
 
 import { dismissGuard, ensureGuard, noteGone, noteRunning } from "../../../src/runner/running-groups.ts";
-import { runProcess } from "../../support/process.ts";
+import { pidsOf, runProcess } from "../../support/process.ts";
 import { waitUntil } from "../../support/wait.ts";
 
 /** More than what a pipe and a stream take in without a reader. */
@@ -13,8 +11,7 @@ const MANY = 20_000;
 const NOBODY = 2 ** 30;
 
 function guards(): readonly number[] {
-  const { stdout } = spawnSync("pgrep", ["-P", String(process.pid), "-f", "job-guard"], { encoding: "utf8" });
-  return stdout.split("\n").filter(Boolean).map(Number);
+  return pidsOf("-P", String(process.pid), "-f", "job-guard");
 }
 
 afterEach(() => dismissGuard());
