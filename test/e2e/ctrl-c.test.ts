@@ -30,7 +30,8 @@ async function interrupted(before: string | undefined, words: readonly string[])
   });
   onTestFinished(() => screen.kill());
   await screen.waitFor(/begun/u);
-  const [id = ""] = /[0-9a-f-]{36}/u.exec(screen.shown) ?? [];
+  // States and log lines come on two ways: the line that names the job may be the later one.
+  const [id] = await screen.waitFor(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/u);
   screen.type(CTRL_C);
   await screen.waitFor(QUESTION);
   return { screen, stateOf: async () => (await system.json(["job", "get", id]))["state"] };

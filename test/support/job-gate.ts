@@ -18,7 +18,9 @@ export function aJobGate(system: Pick<System, "directory">, name: string): JobGa
   const path = join(system.directory, name);
   return {
     script: `touch '${path}.reached'; until [ -e '${path}' ]; do sleep 0.1; done`,
-    reached: async () => waitUntil(() => existsSync(`${path}.reached`)),
+    reached: async () => {
+      await waitUntil(() => existsSync(`${path}.reached`));
+    },
     open: async () => writeFile(path, ""),
   };
 }

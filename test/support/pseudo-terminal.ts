@@ -26,11 +26,14 @@ export class PseudoTerminal {
     return this.#shown;
   }
 
-  async waitFor(pattern: RegExp): Promise<void> {
-    await waitUntil(() => {
-      if (pattern.test(this.#shown)) return true;
-      if (this.#child.exitCode !== null) throw new Error(`It ended without ${pattern.source}:\n${this.#shown}`);
-      return false;
+  /** What of the pattern stands on the screen, once it does. */
+  async waitFor(pattern: RegExp): Promise<RegExpExecArray> {
+    return waitUntil(() => {
+      const found = pattern.exec(this.#shown);
+      if (found === null && this.#child.exitCode !== null) {
+        throw new Error(`It ended without ${pattern.source}:\n${this.#shown}`);
+      }
+      return found;
     });
   }
 

@@ -1,12 +1,12 @@
 import { access, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { freePort } from "../../../bin/demo/port.ts";
 import { type Console, startConsole, untilWritten } from "../../support/command-line.ts";
 import { startRedis } from "../../support/redis.ts";
-import { waitUntil } from "../../support/wait.ts";
+import { meanwhile, waitUntil } from "../../support/wait.ts";
 
 let system: Console;
 beforeAll(async () => {
@@ -118,10 +118,9 @@ describe("supervisor runner start", () => {
 
     const line = system.start(["runner", "start", "lives", "--exec", "bash -s"]);
     await untilWritten(line, /"event":"name_taken"/u);
-    const heard = setInterval(() => void redisMs().then(async (now) => beat("lives", now)), 100);
-    onTestFinished(() => clearInterval(heard));
+    const heard = async (): Promise<void> => beat("lives", await redisMs());
 
-    await expect(line.ended).resolves.toBe(1);
+    await meanwhile(100, heard, async () => expect(await line.ended).toBe(1));
     expect(line.terminal.stderr).toMatch(/Runner "lives" is running already .* choose another name/u);
     expect(line.terminal.stderr).not.toContain("runner_started");
   });

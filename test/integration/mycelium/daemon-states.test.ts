@@ -6,6 +6,7 @@ import { longPoll, until } from "../../support/mycelium-harness.ts";
 import { SimulatedOverlay } from "../../support/mycelium-overlay.ts";
 import type { Node } from "../../support/node.ts";
 import { startOverlayNode } from "../../support/overlay-system.ts";
+import { meanwhile } from "../../support/wait.ts";
 
 let overlay: SimulatedOverlay;
 let daemon: SimulatedDaemon;
@@ -113,11 +114,12 @@ describe("a daemon", () => {
   });
 
   test("that somebody reads with one wait is not said to be shared", async () => {
-    void fetch(`${daemon.api}/messages?topic=eA==&timeout=1`);
+    const reading = fetch(`${daemon.api}/messages?topic=eA==&timeout=1`);
     await until(() => daemon.requests.length === 1);
     const supervised = await aSupervisor();
 
     expect((await told(supervised, /^up/u)).says).toBe("up");
+    await reading;
   });
 
   test("that is slow is told from one that is shared", async () => {
@@ -133,22 +135,19 @@ describe("a daemon", () => {
   test("whose topic another program reads is said to be so", async () => {
     const supervised = await aSupervisor({ receive: "poll" });
     await told(supervised, /^up/u);
-    const thief = setInterval(() => void fetch(`${daemon.api}/messages?timeout=0`), 1);
     const envelope = { srcIp: daemon.address, srcPk: daemon.publicKey, dstIp: daemon.address, dstPk: "" };
     const topic = Buffer.from("supervisor.rpc");
     const payload = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"get_info"}');
     let count = 0;
-    const flood = setInterval(() => {
+    const callAndSteal = async (): Promise<void> => {
       count += 1;
       daemon.accept({ ...envelope, id: count.toString(16).padStart(16, "0"), isReply: false, topic, payload });
-    }, 1);
-    try {
+      await fetch(`${daemon.api}/messages?timeout=0`);
+    };
+    await meanwhile(1, callAndSteal, async () => {
       const { says } = await told(supervised, /another program takes/u);
       expect(says).toContain("a topic of its own");
-    } finally {
-      clearInterval(thief);
-      clearInterval(flood);
-    }
+    });
   });
 
   test("that is not on loopback is refused, or served with a warning where that is meant", async () => {

@@ -9,7 +9,7 @@ import { type KeyringWatch, loadKeyring, watchKeyring } from "../../../src/auth/
 import { Keyring } from "../../../src/auth/keyring.ts";
 import type { Log } from "../../../src/log.ts";
 import { VECTORS } from "../../support/signing.ts";
-import { waitUntil } from "../../support/wait.ts";
+import { meanwhile, waitUntil } from "../../support/wait.ts";
 
 const { caller, approver, runner: third } = VECTORS.keys;
 
@@ -97,6 +97,10 @@ async function putThere(text: string): Promise<void> {
   await rename(join(directory, "next"), path);
 }
 
+async function noteSomething(): Promise<void> {
+  await writeFile(join(directory, "audit.log"), String(performance.now()));
+}
+
 describe("watchKeyring", () => {
   test("follows a file that is written over", async () => {
     const { keyring, watch } = await aWatch();
@@ -133,12 +137,12 @@ describe("watchKeyring", () => {
 
   test("reads the file, removals included, while another file of its directory is written all the time", async () => {
     const { keyring } = await aWatch();
-    const noise = setInterval(() => void writeFile(join(directory, "audit.log"), String(performance.now())), 20);
-    onTestFinished(() => clearInterval(noise));
-    await sleep(100);
-    await putThere(textOf(caller));
 
-    await waitUntil(() => keyring.find(approver) === undefined);
+    await meanwhile(20, noteSomething, async () => {
+      await sleep(100);
+      await putThere(textOf(caller));
+      await waitUntil(() => keyring.find(approver) === undefined);
+    });
     expect(keyring.find(caller)).toBeDefined();
   });
 

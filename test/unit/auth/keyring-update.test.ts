@@ -62,16 +62,18 @@ describe("updateKeyring", () => {
     await expect(updateKeyring(path, () => ({ ok: false, problem: "no" }))).rejects.toThrow(`${path}: no`);
     await expect(readFile(path, "utf8")).resolves.toBe(FILE);
 
+    let saved = Promise.resolve();
     const racing = updateKeyring(path, (text) => {
       const edited = add(text);
       // As an editor that saves at this moment.
-      void writeFile(path, `${FILE}# theirs\n`, { mode: 0o600 });
+      saved = writeFile(path, `${FILE}# theirs\n`, { mode: 0o600 });
       return edited;
     });
     await racing.then(
       async () => expect(await readFile(path, "utf8")).toContain('name = "b"'),
       async (error: unknown) => expect(String(error)).toMatch(/left as it is|others may write|no \[\[key\]\]/),
     );
+    await saved;
     await expect(readdir(directory)).resolves.toEqual(["keys.toml"]);
   });
 
