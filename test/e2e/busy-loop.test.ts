@@ -1,10 +1,9 @@
 /** A runner whose event loop is held up: its jobs keep their leases for a while, and end when they must not go on. */
-import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 
 import { describe, expect, onTestFinished, test } from "vitest";
 
-import { runLine } from "../support/command-line.ts";
+import { pidsOf } from "../support/process.ts";
 import type { RunningProgram } from "../support/program.ts";
 import { startSystem } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
@@ -33,12 +32,10 @@ async function startBlockable(blockMs: number, script: string): Promise<Blockabl
   const env = { NODE_OPTIONS: `--import ${PRELOAD}`, BLOCK_MS: String(blockMs) };
   const runner = await system.startRunner("demo", ["--exec", "bash -s"], env);
   const mark = `horus-mark-${randomUUID()}`;
-  const line = async (words: readonly string[], input = ""): Promise<string> => {
-    const own = { SUPERVISOR_URL: system.url, SUPERVISOR_DATA_DIR: system.dataDirectory };
-    return (await runLine(words, { env: own, input })).stdout;
-  };
+  const line = async (words: readonly string[], input = ""): Promise<string> =>
+    (await system.run(words, { input })).stdout;
   const id = (await line(["submit", "--runner", "demo"], script.replaceAll("MARK", mark))).trim();
-  const isRunning = (): boolean => spawnSync("pgrep", ["-f", mark]).status === 0;
+  const isRunning = (): boolean => pidsOf("-f", mark).length > 0;
   await waitUntil(isRunning);
   return {
     runner,
@@ -48,7 +45,7 @@ async function startBlockable(blockMs: number, script: string): Promise<Blockabl
       runner.child.kill("SIGUSR2");
       await runner.waitFor(/event loop blocked/u);
     },
-    job: async (): Promise<unknown> => JSON.parse(await line(["job", "get", id, "--json"])),
+    job: async () => system.json(["job", "get", id]),
   };
 }
 

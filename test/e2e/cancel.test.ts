@@ -1,10 +1,9 @@
 /** A running job is cancelled: gone with all its processes, and shown as cancelled, within two seconds. */
-import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { runLine } from "../support/command-line.ts";
+import { pidsOf } from "../support/process.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -25,21 +24,15 @@ afterAll(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-/** In this process: the start of another one is not what is measured. */
-async function line(words: readonly string[], input?: string): Promise<string> {
-  const env = { SUPERVISOR_URL: system.url, SUPERVISOR_DATA_DIR: system.dataDirectory };
-  return (await runLine(words, { env, ...(input === undefined ? {} : { input }) })).stdout;
-}
-
-function survivors(mark: string): string {
-  return spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.trim();
+async function line(words: readonly string[], input = ""): Promise<string> {
+  return (await system.run(words, { input })).stdout;
 }
 
 /** Runs a job, cancels it once its processes are there, and sees it end. Milliseconds from the answer to the end. */
 async function cancelled(script: string): Promise<number> {
   const mark = `horus-mark-${randomUUID()}`;
   const id = (await line(["submit", "--runner", "demo"], script.replaceAll("MARK", mark))).trim();
-  await waitUntil(() => survivors(mark) !== "");
+  await waitUntil(() => pidsOf("-f", mark).length > 0);
 
   const asked = await line(["job", "cancel", id]);
   const answeredMs = performance.now();
@@ -48,7 +41,7 @@ async function cancelled(script: string): Promise<number> {
 
   expect(asked).toMatch(/cancelling/u);
   expect(ended).toMatch(/ cancelled on demo/u);
-  expect(survivors(mark)).toBe("");
+  expect(pidsOf("-f", mark)).toEqual([]);
   return tookMs;
 }
 

@@ -4,7 +4,6 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
-import { runLine } from "../support/command-line.ts";
 import { startSystem } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
 
@@ -14,11 +13,7 @@ const SETTINGS = "[jobs]\nlease_ms = 5000\nreap_interval_ms = 250\n";
 describe("The health of a runner", () => {
   test("goes by its evidence: online, busy, stale, offline, online again, draining", { timeout: 180_000 }, async () => {
     await using system = await startSystem(SETTINGS);
-    const env = { SUPERVISOR_URL: system.url, SUPERVISOR_DATA_DIR: system.dataDirectory };
-    const json = async (...words: readonly string[]): Promise<Record<string, unknown>> => {
-      const value: unknown = JSON.parse((await runLine([...words, "--json"], { env })).stdout);
-      return typeof value === "object" ? { ...value } : {};
-    };
+    const json = async (...words: readonly string[]): Promise<Record<string, unknown>> => system.json(words);
     const untilIs = async (name: string, state: string): Promise<Record<string, unknown>> => {
       let present: Record<string, unknown> = {};
       await waitUntil(async () => {

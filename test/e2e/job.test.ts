@@ -1,17 +1,11 @@
-import { spawnSync } from "node:child_process";
-
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 
 import { freePort } from "../../bin/demo/port.ts";
 import { aJobGate } from "../support/job-gate.ts";
+import { pidsOf } from "../support/process.ts";
 import { RunningProgram } from "../support/program.ts";
 import { startSystem, type System } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
-
-/** Processes whose command line holds a mark: what a job may have left behind. */
-function survivors(mark: string): string {
-  return spawnSync("pgrep", ["-f", mark], { encoding: "utf8" }).stdout.trim();
-}
 
 describe("a job from submit to its end", () => {
   let system: System;
@@ -22,7 +16,7 @@ describe("a job from submit to its end", () => {
   afterAll(async () => system[Symbol.asyncDispose]());
 
   test("runs, shows its log and result, and ends with a good receipt", async () => {
-    const ran = await system.run(["submit", "--runner", "demo", "--wait", "--follow"], {
+    const ran = await system.runProgram(["submit", "--runner", "demo", "--wait", "--follow"], {
       input: 'echo "to stdout"\necho "to stderr" >&2\nprintf \'{"answer":42}\' > "$HORUS_RESULT"\n',
     });
 
@@ -34,7 +28,7 @@ describe("a job from submit to its end", () => {
 
   test("fails with the script's exit code, which submit --wait passes on as failure", async () => {
     const view = await system.json(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
-    const plain = await system.run(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
+    const plain = await system.runProgram(["submit", "--runner", "demo", "--payload", "exit 3", "--wait"]);
 
     expect(view).toMatchObject({ state: "failed", code: 3, receipt_verdict: { ok: true } });
     expect(plain.code).toBe(1);
@@ -48,7 +42,7 @@ describe("a job from submit to its end", () => {
     });
 
     expect(view).toMatchObject({ state: "timeout" });
-    expect(survivors(mark)).toBe("");
+    expect(pidsOf("-f", mark)).toEqual([]);
   });
 
   test("is listed, read and deleted by its owner, and then gone", async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { runLine } from "./command-line.ts";
 import { type Ran, RunningProgram, type RunOptions, runProgram } from "./program.ts";
 import { type RedisOptions, startRedis } from "./redis.ts";
 
@@ -15,6 +16,8 @@ retry_base_ms = 100
 retry_max_ms = 200
 `;
 
+type LineOptions = Pick<RunOptions, "env" | "input">;
+
 export interface System extends AsyncDisposable {
   readonly directory: string;
   readonly dataDirectory: string;
@@ -26,10 +29,12 @@ export interface System extends AsyncDisposable {
     env?: Readonly<Record<string, string>>,
   ): Promise<{ program: RunningProgram; url: string }>;
   startRunner(name: string, args?: readonly string[], env?: Readonly<Record<string, string>>): Promise<RunningProgram>;
-  /** Runs a command with the system's address and data directory. */
-  run(args: readonly string[], options?: RunOptions): Promise<Ran>;
+  /** Runs a command in this process, with the system's address and data directory. */
+  run(args: readonly string[], options?: LineOptions): Promise<Ran>;
+  /** The same as a process of its own, which costs a start. */
+  runProgram(args: readonly string[], options?: LineOptions): Promise<Ran>;
   /** Runs a command that prints JSON and parses it. @throws Error with its output when it failed */
-  json(args: readonly string[], options?: RunOptions): Promise<Record<string, unknown>>;
+  json(args: readonly string[], options?: LineOptions): Promise<Record<string, unknown>>;
 }
 
 /** Starts Redis and one supervisor; `await using` stops everything in reverse. */
@@ -43,8 +48,11 @@ export async function startSystem(settings = SETTINGS, redisOptions: RedisOption
   const env = { SUPERVISOR_REDIS_URL: redis.url, SUPERVISOR_DATA_DIR: dataDirectory };
   let url = "";
 
-  const run = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> =>
-    runProgram(args, { ...options, env: { ...env, SUPERVISOR_URL: url, ...options.env } });
+  const inSystem = (options: LineOptions = {}): LineOptions => ({
+    ...options,
+    env: { ...env, SUPERVISOR_URL: url, ...options.env },
+  });
+  const run: System["run"] = async (args, options) => runLine(args, inSystem(options));
 
   const startSupervisor: System["startSupervisor"] = async (args = [], extra = {}) => {
     const port = args.includes("--port") ? [] : ["--port", "0"];
@@ -66,6 +74,7 @@ export async function startSystem(settings = SETTINGS, redisOptions: RedisOption
     },
     startSupervisor,
     run,
+    runProgram: async (args, options) => runProgram(args, inSystem(options)),
     async startRunner(name, args = ["--exec", "bash -s"], extra = {}) {
       const program = new RunningProgram(["runner", "start", name, "--config", configFile, ...args], {
         env: { ...env, SUPERVISOR_URL: url, ...extra },
