@@ -17,18 +17,36 @@ export function createAddressLimit({ rpc }: Config, now: () => number): (peer: P
 }
 
 /** Only keys with a `rate` are limited; a bucket of their own each, two seconds deep. */
-export function createKeyLimit(keyring: Keyring, now: () => number): (caller: Caller) => number {
-  const limiters = new Map<number, RateLimiter>();
-  return ({ key }) => {
-    const rate = keyring.find(key)?.rate;
-    if (rate === undefined) return 0;
-    let limiter = limiters.get(rate);
+export class KeyLimit {
+  readonly #keyring: Keyring;
+  readonly #now: () => number;
+  readonly #limiters = new Map<number, RateLimiter>();
+
+  constructor(keyring: Keyring, now: () => number) {
+    this.#keyring = keyring;
+    this.#now = now;
+  }
+
+  /** Takes one call from the key's allowance: ms to wait before the next try, 0 for go. */
+  take({ key }: Caller): number {
+    return this.#limiterOf(key)?.take(key) ?? 0;
+  }
+
+  /** Gives back a call that was granted and turned out to cost nothing. */
+  giveBack({ key }: Caller): void {
+    this.#limiterOf(key)?.giveBack(key);
+  }
+
+  #limiterOf(key: string): RateLimiter | undefined {
+    const rate = this.#keyring.find(key)?.rate;
+    if (rate === undefined) return undefined;
+    let limiter = this.#limiters.get(rate);
     if (limiter === undefined) {
-      limiter = new RateLimiter({ perSecond: rate, burst: Math.max(1, rate * 2), maxEntries: 10_000, now });
-      limiters.set(rate, limiter);
+      limiter = new RateLimiter({ perSecond: rate, burst: Math.max(1, rate * 2), maxEntries: 10_000, now: this.#now });
+      this.#limiters.set(rate, limiter);
     }
-    return limiter.take(key);
-  };
+    return limiter;
+  }
 }
 
 /** A host has a /64 of IPv6 addresses to choose from: it is counted as one. */

@@ -7,10 +7,9 @@ import { canonicalText } from "./auth/canonical-json.ts";
 import { CursorSealer, deriveKey } from "./auth/cursor.ts";
 import type { Keyring, Requirement } from "./auth/keyring.ts";
 import { createNativeSigner, createVerifier, selfTest, type Verifier } from "./auth/native-verifier.ts";
-import type { Caller } from "./auth/policy.ts";
 import { Sessions } from "./auth/session.ts";
 import { type Signer, signingInput, verifySignature } from "./auth/signature.ts";
-import { createAddressLimit, createKeyLimit } from "./call-limits.ts";
+import { createAddressLimit, KeyLimit } from "./call-limits.ts";
 import type { Config } from "./config.ts";
 import { Maintenance } from "./jobs/maintenance.ts";
 import { createSubmit } from "./jobs/submit.ts";
@@ -64,7 +63,7 @@ interface HandlerParts {
   readonly signer: Signer;
   readonly authenticator: Authenticator;
   readonly sessions: Sessions;
-  readonly keyLimit: (caller: Caller) => number;
+  readonly keyLimit: KeyLimit;
   readonly now: () => number;
 }
 
@@ -117,7 +116,7 @@ export class Supervisor {
       verifier: this.#verifier,
       replay: store.replay,
     });
-    const keyLimit = createKeyLimit(keyring, now);
+    const keyLimit = new KeyLimit(keyring, now);
     const { revocations } = store;
     const sessions = new Sessions({
       authenticator,
@@ -228,7 +227,7 @@ export class Supervisor {
         callMs: config.rpc.call_ms,
       },
       addressLimit: createAddressLimit(config, parts.now),
-      keyLimit: parts.keyLimit,
+      keyLimit: (caller) => parts.keyLimit.take(caller),
       log,
       newRequestId: randomUUID,
       onCall: (outcome) => {

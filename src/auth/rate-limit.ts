@@ -51,6 +51,14 @@ export class RateLimiter {
     return waitMs;
   }
 
+  /** Gives back what `take` granted for something that turned out to cost nothing. */
+  giveBack(key: string, cost = 1): void {
+    const fullAtMs = this.#fullAtMs.get(key);
+    // Full again meanwhile, or evicted: a full bucket holds no more.
+    if (fullAtMs === undefined) return;
+    this.#fullAtMs.set(key, fullAtMs - Math.min(cost, this.#burst) * this.#msPerToken);
+  }
+
   #evict(now: number): void {
     for (const [key, fullAtMs] of this.#fullAtMs) {
       if (fullAtMs > now && this.#fullAtMs.size <= this.#maxEntries) return;

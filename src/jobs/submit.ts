@@ -20,6 +20,13 @@ export interface JobLimits {
   readonly maxPrincipalBytes: number;
 }
 
+/** How often a key may call. */
+export interface KeyAllowance {
+  /** Takes one call: ms the key must wait, 0 for go. */
+  take(caller: Caller): number;
+  giveBack(caller: Caller): void;
+}
+
 export interface SubmitOptions {
   readonly identity: string;
   /** The supervisor's own key: signs tickets. */
@@ -33,8 +40,8 @@ export interface SubmitOptions {
   requirementsFor(runner: string): readonly Approvals[];
   /** Are the callers of this runner's or group's jobs served in turn? */
   isFair(queue: string): boolean;
-  /** Milliseconds the key must wait; 0: go. */
-  keyLimit(caller: Caller): number;
+  /** The key's allowance. */
+  readonly keyLimit: KeyAllowance;
   /** The durability class in force. */
   durability(): string;
   readonly now: () => number;
@@ -60,11 +67,12 @@ export function createSubmit(options: SubmitOptions): Submit {
     checkDocumentSize(proof.text, options.limits);
     checkGrant(proof.caller, job.runner);
     checkApprovals(proof, options.requirementsFor(job.runner));
-    checkRate(options.keyLimit(proof.caller));
+    checkRate(options.keyLimit.take(proof.caller));
     const ticket = await signTicket(job, proof.digest, options);
     const admitted = await options.jobs.admit(
       toAdmission(job, proof, { ticket, isFair: options.isFair(job.runner), limits: options.limits }),
     );
+    if (!isWork(admitted)) options.keyLimit.giveBack(proof.caller);
     return {
       id: job.id,
       ...outcomeOf(admitted),
@@ -188,6 +196,14 @@ function toAdmission(
     isFair,
     limits,
   };
+}
+
+/**
+ * Does this count against the signer's rate? What it signed once can be sent by anybody who saw it, again and again: such a
+ * copy must not use up what the signer may do. The limit by address holds for whoever sends it.
+ */
+function isWork({ outcome }: Admitted): boolean {
+  return outcome === "new" || outcome === "queue_full";
 }
 
 /** What the script answered, as a result or as the typed refusal. */

@@ -32,6 +32,7 @@ beforeAll(async () => {
       expired: { roles: ["submitter"], notAfterMs: 1 },
       revoked: { roles: ["submitter"], revokedAtMs: 1 },
       slow: { roles: ["submitter"], rate: 1 },
+      copied: { roles: ["submitter"], rate: 1 },
     },
   });
   const now = Math.floor(Date.now() / 1000);
@@ -308,5 +309,20 @@ describe("revocation", () => {
     } finally {
       await doomed[Symbol.asyncDispose]();
     }
+  });
+});
+
+describe("A copy of a signed job", () => {
+  test("takes nothing of what its signer may call, however often others send it", async () => {
+    const signer = testSigner("copied");
+    const job = await aCreateJob(signer, { supervisor: node.identity });
+    const first = await node.send(job);
+    for (let count = 0; count < 12; count += 1) {
+      expect(await node.send(job)).toMatchObject({ result: { duplicate: true } });
+    }
+    const next = await node.send(await aCreateJob(signer, { supervisor: node.identity }));
+
+    expect(first).toMatchObject({ result: { duplicate: false } });
+    expect(next).toMatchObject({ result: { duplicate: false } });
   });
 });

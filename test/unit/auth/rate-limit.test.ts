@@ -41,6 +41,21 @@ describe("RateLimiter", () => {
     expect(takes(limiter, "a", 4)).toEqual([0, 0, 0, 500]);
   });
 
+  test("takes again what was given back, and never more than the burst", () => {
+    const { limiter, clock } = aLimiter();
+    takes(limiter, "a", 4);
+
+    limiter.giveBack("a");
+    expect(takes(limiter, "a", 2)).toEqual([0, 500]);
+
+    limiter.giveBack("a", 3);
+    limiter.giveBack("a", 3);
+    limiter.giveBack("b");
+    clock.ms += 1;
+    expect(takes(limiter, "a", 4)).toEqual([0, 0, 0, 500]);
+    expect(takes(limiter, "b", 4)).toEqual([0, 0, 0, 500]);
+  });
+
   test("keeps names apart", () => {
     const { limiter } = aLimiter();
     takes(limiter, "a", 4);

@@ -42,6 +42,7 @@ function aSubmit({
 }: Wishes = {}) {
   const admissions: Admission[] = [];
   const verified: string[] = [];
+  const givenBack: string[] = [];
   const submit = createSubmit({
     identity: signer.publicKey,
     signer,
@@ -73,13 +74,17 @@ function aSubmit({
     }),
     requirementsFor: (runner) => requirements[runner] ?? [],
     isFair: (queue) => queue === "build",
-    keyLimit: () => waitMs,
+    keyLimit: {
+      take: () => waitMs,
+      giveBack: ({ key }) => void givenBack.push(key),
+    },
     durability: () => "everysec",
     now: () => 1_790_000_030_000,
   });
   return {
     admissions,
     verified,
+    givenBack,
     send: async (job: JobDocument = aJob()) =>
       submit({
         job,
@@ -222,6 +227,31 @@ describe("createSubmit()", () => {
     expect(admissions).toEqual([]);
   });
 
+  test.each([
+    { outcome: "duplicate", state: "running" },
+    { outcome: "conflict" },
+    { outcome: "stale", now: 1 },
+    { outcome: "unknown_runner" },
+    { outcome: "revoked" },
+  ] satisfies Admitted[])("gives the key back what a copy of its job took: $outcome", async (admitted) => {
+    const { send, givenBack } = aSubmit({ admitted });
+
+    await send().catch(() => undefined);
+
+    expect(givenBack).toEqual([EXAMPLE_KEYS.caller]);
+  });
+
+  test.each([
+    { outcome: "new", state: "pending" },
+    { outcome: "queue_full", limit: "max_queue_jobs", allowed: 5, present: 5 },
+  ] satisfies Admitted[])("counts what is no copy against the key's rate: $outcome", async (admitted) => {
+    const { send, givenBack } = aSubmit({ admitted });
+
+    await send().catch(() => undefined);
+
+    expect(givenBack).toEqual([]);
+  });
+
   const twoOfThree: Approvals = { principals: ["ops", "security", "alice"], atLeast: 2 };
 
   test("admits where enough of the required principals signed, the caller's own signature counting like another", async () => {
@@ -302,7 +332,7 @@ describe("createSubmit()", () => {
       verifySignatures: async () => Promise.reject(new SupervisorError("unauthenticated")),
       requirementsFor: () => [],
       isFair: () => false,
-      keyLimit: () => 0,
+      keyLimit: { take: () => 0, giveBack: () => undefined },
       durability: () => "everysec",
       now: () => 0,
     });
