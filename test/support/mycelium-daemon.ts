@@ -55,7 +55,9 @@ export class SimulatedDaemon {
   /** How late every answer is, lock or not, in ms. Default 0. */
   slowMs = 0;
   /** Answers instead of the API where it returns something: for daemons that misbehave. */
-  intercept: ((method: string, path: string) => Result | "hang" | "cut" | undefined) | undefined;
+  intercept:
+    | ((method: string, path: string, query: URLSearchParams) => Result | "hang" | "cut" | undefined)
+    | undefined;
   readonly #overlay: SimulatedOverlay;
   #server: Server | undefined;
   #port = 0;
@@ -176,7 +178,7 @@ export class SimulatedDaemon {
     this.requests.push(`${method} ${path}${url.search}`);
     const body = await readBody(request);
     await this.#overlay.pause(this.slowMs);
-    const special = this.intercept?.(method, path);
+    const special = this.intercept?.(method, path, url.searchParams);
     if (special === "cut") {
       request.socket.destroy();
     }

@@ -221,9 +221,15 @@ export class MyceliumListener implements Listener {
     this.#hasOtherReader &&= !isRestarted;
     this.#restartedAt = isRestarted ? node.startedAt : this.#restartedAt;
     this.#choresAt = performance.now() + CHORES_EVERY_MS;
-    const url = urlOf(node);
-    this.#log.info({ event: "mycelium_up", url, api: this.#daemon.api }, `Peers reach this node at ${url}`);
     this.#noteDaemon(pace);
+    if (this.#failures === 0) {
+      this.#tellUp();
+    }
+  }
+
+  #tellUp(): void {
+    const { url } = this.#status;
+    this.#log.info({ event: "mycelium_up", url, api: this.#daemon.api }, `Peers reach this node at ${url}`);
   }
 
   /** The present state, with what is to be known of the daemon; each note is logged once while it holds. */
@@ -267,13 +273,21 @@ export class MyceliumListener implements Listener {
   async #serve(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       const message = await this.#inbox.next(this.#stopping.signal);
-      this.#failures = 0;
       if (message !== undefined) {
         await this.#handle(message);
       }
+      this.#noteServed();
       if (performance.now() >= this.#choresAt) {
         await this.#doChores();
       }
+    }
+  }
+
+  /** A daemon that answers and gives no message out would be up and down by turns, and asked as fast as it goes. */
+  #noteServed(): void {
+    if (this.#failures > 0) {
+      this.#failures = 0;
+      this.#tellUp();
     }
   }
 

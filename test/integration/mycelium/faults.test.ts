@@ -217,6 +217,31 @@ describe("a daemon", () => {
     expect(await bench.dial().call(aCall("1"))).toContain('"1"');
   });
 
+  test("that gives nothing out is told once to be down, not asked as fast as it goes, and served when it does", async () => {
+    const bench = await benches.create();
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    const topic = Buffer.from("supervisor.rpc").toString("base64");
+    bench.far.intercept = (_method, _path, query) =>
+      query.get("topic") === topic && !query.has("peek") ? { status: 500 } : undefined;
+    const events = (): readonly (string | undefined)[] =>
+      bench.lines.flatMap((line) => /"level":(?!20).*"event":"(mycelium_(?:up|down))"/u.exec(line)?.slice(1) ?? []);
+    const before = bench.far.requests.length;
+
+    expect(await bench.dial().call(aCall("1"))).toContain('"1"');
+    await sleep(3_000);
+    const told = events();
+    const asked = bench.far.requests.length - before;
+    bench.far.intercept = undefined;
+
+    expect(told).toEqual(["mycelium_up", "mycelium_down"]);
+    expect(asked).toBeLessThan(60);
+    expect(await bench.dial().call(aCall("2"))).toContain('"2"');
+    await until(() => events().length === 3);
+    expect(events().at(-1)).toBe("mycelium_up");
+    expect(bench.handler.handled).toHaveLength(2);
+  });
+
   test("that holds no read is not asked as fast as it goes", async () => {
     const bench = await benches.create();
     bench.far.intercept = (_method, path) => (path === "/messages" ? { status: 204 } : undefined);
