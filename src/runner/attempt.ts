@@ -30,7 +30,7 @@ export interface AttemptParts {
   /** Pinned identity of the supervisor. */
   readonly supervisor: string;
   readonly verifyJob: JobVerifier;
-  readonly seen: Pick<SeenJobs, "refusal" | "started" | "accepted">;
+  readonly seen: Pick<SeenJobs, "recall" | "started" | "accepted">;
   readonly executors: ReadonlyMap<string, Executor>;
   readonly pipes: PipePool;
   readonly host: HostEnvironment;
@@ -126,10 +126,11 @@ export class Attempt {
     const verdict = await this.#parts.verifyJob.verify(this.#claimed);
     this.#traceBy(verdict.ok ? verdict : "read" in verdict ? verdict.read : undefined);
     if (!verdict.ok && !("isUntimely" in verdict)) return this.#refuse(verdict.reason, verdict.read);
+    const remembered = this.#parts.seen.recall(lease.id, lease.attempt);
     // No receipt: it would contradict the one signed for the attempt that did run.
-    const refusal = this.#parts.seen.refusal(lease.id, lease.attempt);
-    if (refusal !== undefined) return this.#refuse(refusal, undefined);
+    if (remembered === "finished") return this.#refuse("this runner has finished it already", undefined);
     if (!verdict.ok) return this.#decline(verdict.reason);
+    if (remembered === "begun") return this.#leave(verdict);
     const outcome = await this.#execute(verdict.job);
     if (outcome === "interrupted") return this.#giveBack(verdict);
     return this.#finish(outcome, verdict);
@@ -145,6 +146,15 @@ export class Attempt {
     const { id, attempt } = this.#claimed.lease;
     this.#log.warn({ event: "job_refused", jobId: id, attempt, reason }, "job refused");
     return this.#finish(unstarted(`refused: ${reason}`, false), read);
+  }
+
+  /**
+   * Redis forgot that this attempt began (a power cut, a failover), or somebody put it back. It must not run a second time
+   * under its number, and nobody has its outcome: given back it comes again under the next number, if it may begin twice.
+   */
+  async #leave({ job }: ReadJob): Promise<AttemptEnd> {
+    const reason = "an attempt of this number began here before";
+    return job.on_loss === "fail" ? this.#refuse(reason, undefined) : this.#decline(reason);
   }
 
   /** Not for this runner to judge: another may take it, or Redis ends it when its time has come. */

@@ -49,8 +49,8 @@ export interface SeenJobs {
    * writing while this one waited. @throws Error as {@link openSeenJobs}
    */
   reload(): Promise<void>;
-  /** Why this attempt must not run, or undefined. */
-  refusal(id: string, attempt: number): string | undefined;
+  /** What is remembered that forbids this attempt to run: an outcome of its job was accepted, or it or a later one began. */
+  recall(id: string, attempt: number): "finished" | "begun" | undefined;
   /** Remembers that the attempt starts. Resolves when it is on disk. @throws Error when it can not be. */
   started(attempt: SeenAttempt): Promise<void>;
   /** Remembers that its outcome was accepted for good. Resolves when it is on disk. */
@@ -106,11 +106,11 @@ class SeenFile implements SeenJobs {
     }
   }
 
-  refusal(id: string, attempt: number): string | undefined {
+  recall(id: string, attempt: number): "finished" | "begun" | undefined {
     const seen = this.#jobs.get(id);
     if (seen === undefined) return undefined;
-    if (seen.accepted) return "this runner has finished it already";
-    return attempt <= seen.attempt ? `this runner has run attempt ${seen.attempt} already` : undefined;
+    if (seen.accepted) return "finished";
+    return attempt <= seen.attempt ? "begun" : undefined;
   }
 
   async started({ id, attempt, expiresAt }: SeenAttempt): Promise<void> {

@@ -118,7 +118,7 @@ export const BREAKAGES: readonly Breakage[] = [
   {
     name: "remembers nothing, and ends what is late",
     changes: [
-      begin("job.py", "    def refusal(self, id: str, attempt: int):", "return None"),
+      begin("job.py", "    def recall(self, id: str, attempt: int):", "return None"),
       change("job.py", 'expires_at"] + SKEW_SECONDS', 'expires_at"] + 10**9'),
       change("job.py", "0) - SKEW_SECONDS", "0) - 10**9"),
     ],
@@ -126,6 +126,7 @@ export const BREAKAGES: readonly Breakage[] = [
       "finished-before",
       "finished-before-restart",
       "attempt-run-before",
+      "attempt-run-before-once",
       "late-by-own-clock",
       "early-by-own-clock",
     ],

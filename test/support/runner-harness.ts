@@ -118,7 +118,7 @@ export function harnessSlot(): HarnessSlot {
 /** Remembers nothing. */
 const NO_SEEN: SeenJobs = {
   reload: async () => undefined,
-  refusal: () => undefined,
+  recall: () => undefined,
   started: async () => undefined,
   accepted: async () => undefined,
   close: async () => undefined,

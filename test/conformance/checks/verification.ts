@@ -224,6 +224,20 @@ async function expectGivenBack(
   expectSame("what ran", await proof.lines(), []);
 }
 
+/** A job whose first attempt runs, and whose record says that it never began. */
+async function forgotten(
+  stage: Stage,
+  onLoss: "retry" | "fail",
+): Promise<{ readonly job: TestJob; readonly proof: Proof }> {
+  const candidate = await stage.common();
+  const proof = new Proof(stage.site);
+  const payload = `echo $HORUS_ATTEMPT >> ${proof.path}; [ "$HORUS_ATTEMPT" != 1 ] || sleep 60`;
+  const job = await candidate.submit({ payload, on_loss: onLoss });
+  await proof.pids(job);
+  await putInQueue(job, { attempt: "0" });
+  return { job, proof };
+}
+
 async function finishedOnce(stage: Stage, job: TestJob, proof: Proof): Promise<void> {
   await job.ended("completed");
   await putInQueue(job);
@@ -276,13 +290,21 @@ export const VERIFICATION_CHECKS: readonly Check[] = [
     name: "attempt-run-before",
     clause: CLAUSE,
     does: "while an attempt runs, its record is put back as if that attempt had never begun",
-    sees: "it does not run again under that number",
+    sees: "given back, and run as attempt 2, no loss counted: under no number it runs twice",
     async run(stage) {
-      const candidate = await stage.common();
-      const proof = new Proof(stage.site);
-      const job = await candidate.submit({ payload: `echo $HORUS_ATTEMPT >> ${proof.path}; sleep 60` });
-      await proof.pids(job);
-      await putInQueue(job, { attempt: "0" });
+      const { job, proof } = await forgotten(stage, "retry");
+      const { view } = await job.ended("completed");
+      expectSame("attempt and losses", [view.attempt, view.losses], [2, 0]);
+      expectSame("what ran", await proof.lines(), ["1", "2"]);
+    },
+  },
+  {
+    name: "attempt-run-before-once",
+    clause: CLAUSE,
+    does: "while an attempt of a job with on_loss = fail runs, its record is put back as if it had never begun",
+    sees: "refused with a reason: it must not begin twice",
+    async run(stage) {
+      const { job, proof } = await forgotten(stage, "fail");
       const { attempt, reason = "" } = await job.when("the job is refused", ({ state }) => state === "failed");
       expectSame("attempt", attempt, 1);
       expectThat(reason !== "", "a refused job says no reason");

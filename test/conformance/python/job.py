@@ -197,13 +197,14 @@ class SeenJobs:
     def _note(self, seen: dict):
         self._jobs[seen["id"]] = seen
 
-    def refusal(self, id: str, attempt: int):
+    def recall(self, id: str, attempt: int):
+        """"finished", "begun", or None where this attempt may run."""
         seen = self._jobs.get(id)
         if seen is None:
             return None
         if seen["accepted"]:
-            return "this runner has finished it already"
-        return "this runner has run this attempt already" if attempt <= seen["attempt"] else None
+            return "finished"
+        return "begun" if attempt <= seen["attempt"] else None
 
     def remember(self, claimed: Claimed, job: dict, accepted: bool):
         """On disk before anything follows from it."""

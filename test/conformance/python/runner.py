@@ -205,14 +205,19 @@ class Runner:
         except Refused as reason:
             self.finish(hold, unstarted(f"refused: {reason}"), receipt_parts)
             return
-        seen = self.seen.refusal(claimed.id, claimed.attempt)
-        if seen is not None:
+        seen = self.seen.recall(claimed.id, claimed.attempt)
+        if seen == "finished":
             # No receipt: it would contradict the one of the attempt that did run.
-            self.finish(hold, unstarted(f"refused: {seen}"), None)
+            self.finish(hold, unstarted("refused: this runner has finished it already"), None)
         elif is_untimely(job):
             say(f"{claimed.id}: not its time by this machine's clock, though by that of Redis; given back")
             self.release(hold)
             time.sleep(1)
+        elif seen == "begun" and job.get("on_loss", "retry") == "fail":
+            self.finish(hold, unstarted("refused: an attempt of this number began here before"), None)
+        elif seen == "begun":
+            # Redis forgot it: the next attempt has a number of its own.
+            self.release(hold)
         elif claimed.is_cancelling:
             self.finish(hold, Outcome("cancelled", -1), receipt_parts)
         elif job.get("executor", "default") != "default":

@@ -208,21 +208,25 @@ describe("Replays", () => {
     expect(replayed?.logs).toEqual([]);
   });
 
-  test("an attempt that was run before is refused though its outcome was never accepted", async () => {
-    const { queue, source, runner, ended, events } = await start({ limits: { graceMs: 0 } });
-    const job = await queue({ payload: "echo up; sleep 60" });
+  test.each([
+    ["comes again under the next number, and runs", "retry", { state: "completed", attempt: 2, released: 1 }, 1],
+    ["is refused where it must not begin twice", "fail", { state: "failed", attempt: 1, released: 0 }, 0],
+  ] as const)("an attempt that the source forgot %s", async (_, onLoss, expected, lines) => {
+    const { queue, source, events } = await start({ limits: { graceMs: 0 } });
+    const payload = 'echo up; [ "$HORUS_ATTEMPT" != 1 ] || sleep 60';
+    const job = await queue({ payload, on_loss: onLoss });
     await source.until(() => job.logs.length === 1);
+
     source.loseLease(job.queued.id);
-    source.isMute = true;
-    source.add({ ...job.queued, firstAttempt: 1, id: job.queued.id });
+    const forgotten = source.add({ ...job.queued, firstAttempt: 1 });
     source.hintCancel(job.queued.id);
-    await ended(2);
+    await source.until(() => forgotten.finishes.length === 1);
 
     expect(events.find((event) => event.kind === "ended")).toMatchObject({ end: { kind: "lost" } });
-    expect(source.jobs.get(job.queued.id)?.finishes[0]).toMatchObject({
-      reason: "refused: this runner has run attempt 1 already",
-    });
-    expect(runner.running).toBe(0);
+    expect(forgotten).toMatchObject(expected);
+    expect(forgotten.logs).toHaveLength(lines);
+    const reason = onLoss === "fail" ? "refused: an attempt of this number began here before" : undefined;
+    expect(forgotten.finishes[0]?.reason).toBe(reason);
   });
 
   test("a restart does not forget", async () => {
@@ -233,7 +237,7 @@ describe("Replays", () => {
 
     const seen = await openSeenJobs({ path: join(directory, "seen-before"), now: Date.now });
 
-    expect(seen.refusal(job.queued.id, 2)).toBe("this runner has finished it already");
+    expect(seen.recall(job.queued.id, 2)).toBe("finished");
     await seen.close();
   });
 

@@ -2,13 +2,11 @@
  * A power cut tears the append-only file anywhere behind what was synced last: whatever is left of it, what was acknowledged
  * stands, and no script is carried out by halves (spec: faults, "power cut").
  */
-import { readdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-
 import type { Redis } from "ioredis";
 import { expect, test } from "vitest";
 
 import type { Finish } from "../../../src/runner/source.ts";
+import { AppendOnlyFile } from "../../support/append-only-file.ts";
 import { seededRandom } from "../../support/signing.ts";
 import { findFaults } from "../../support/store-faults.ts";
 import { type Fixture, startStore } from "../../support/store.ts";
@@ -27,25 +25,13 @@ interface Acknowledged {
   readonly stage: Stage;
 }
 
-/** The file that Redis appends to. */
-async function appendOnlyFile({ redis }: Fixture): Promise<string> {
-  const directory = dirname(redis.socket);
-  const names = await readdir(directory, { recursive: true });
-  const name = names.find((known) => known.endsWith(".incr.aof")) ?? "appendonly.aof";
-  return join(directory, name);
-}
-
-async function lengthOf(file: string): Promise<number> {
-  return (await readFile(file)).length;
-}
-
 /** Every kind of change a job goes through, each acknowledged before the next. */
-async function play(fixture: Fixture, file: string): Promise<readonly Acknowledged[]> {
+async function play(fixture: Fixture, file: AppendOnlyFile): Promise<readonly Acknowledged[]> {
   const { store } = fixture;
   const source = await fixture.source();
   const acknowledged: Acknowledged[] = [];
   const note = async (id: string, stage: Stage): Promise<void> => {
-    acknowledged.push({ bytes: await lengthOf(file), id, stage });
+    acknowledged.push({ bytes: (await file.read()).length, id, stage });
   };
   for (let round = 0; round < 4; round += 1) {
     const lease = await fixture.running(source);
@@ -76,18 +62,15 @@ test.each([1, 4])(
   async (shards) => {
     const fixture = await startStore({ shards }, { aof: "always" });
     const { redis, keys } = fixture;
-    const file = await appendOnlyFile(fixture);
-    const firstCut = await lengthOf(file);
+    const file = await AppendOnlyFile.of(redis);
+    const firstCut = (await file.read()).length;
     const acknowledged = await play(fixture, file);
-    await redis.kill("SIGKILL");
-    const whole = await readFile(file);
+    const whole = await file.read();
     const random = seededRandom(SEED + shards);
 
     for (let cut = 0; cut < CUTS; cut += 1) {
       const bytes = firstCut + Math.floor(random() * (whole.length - firstCut));
-      await redis.kill("SIGKILL");
-      await writeFile(file, whole.subarray(0, bytes));
-      await redis.restart();
+      await file.cutPower(whole.subarray(0, bytes));
       const client = redis.client();
       const kept = acknowledged.filter((fact) => fact.bytes <= bytes);
 

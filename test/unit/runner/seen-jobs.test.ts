@@ -39,7 +39,7 @@ describe("SeenJobs", () => {
   test("knows nothing at first, in a file that is the owner's alone", async () => {
     const seen = await load();
 
-    expect(seen.refusal(ID, 1)).toBeUndefined();
+    expect(seen.recall(ID, 1)).toBeUndefined();
     await seen.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect((await stat(join(directory, "runners"))).mode & 0o777).toBe(0o700);
@@ -54,24 +54,24 @@ describe("SeenJobs", () => {
     expect((await stat(path)).mode & 0o777).toBe(0o600);
   });
 
-  test("refuses an attempt that was started, and lower ones, but not the next", async () => {
+  test("recalls an attempt that was started, and lower ones, but not the next", async () => {
     const seen = await load();
 
     await seen.started({ id: ID, attempt: 2, expiresAt: NOW + 60 });
 
-    expect(seen.refusal(ID, 1)).toBe("this runner has run attempt 2 already");
-    expect(seen.refusal(ID, 2)).toBe("this runner has run attempt 2 already");
-    expect(seen.refusal(ID, 3)).toBeUndefined();
-    expect(seen.refusal(OTHER, 1)).toBeUndefined();
+    expect(seen.recall(ID, 1)).toBe("begun");
+    expect(seen.recall(ID, 2)).toBe("begun");
+    expect(seen.recall(ID, 3)).toBeUndefined();
+    expect(seen.recall(OTHER, 1)).toBeUndefined();
   });
 
-  test("refuses every attempt of a job whose outcome was accepted", async () => {
+  test("recalls every attempt of a job whose outcome was accepted", async () => {
     const seen = await load();
 
     await seen.started({ id: ID, attempt: 1, expiresAt: NOW + 60 });
     await seen.accepted({ id: ID, attempt: 1, expiresAt: NOW + 60 });
 
-    expect(seen.refusal(ID, 99)).toBe("this runner has finished it already");
+    expect(seen.recall(ID, 99)).toBe("finished");
   });
 
   test("a start is on disk when it resolves, and remembered by the next process", async () => {
@@ -84,8 +84,8 @@ describe("SeenJobs", () => {
       `{"id":"${OTHER}","attempt":4,"exp":${NOW + 60},"accepted":true}`,
     ]);
     const after = await load();
-    expect(after.refusal(ID, 1)).toBeDefined();
-    expect(after.refusal(OTHER, 5)).toBeDefined();
+    expect(after.recall(ID, 1)).toBeDefined();
+    expect(after.recall(OTHER, 5)).toBeDefined();
   });
 
   test("many at once are all on disk", async () => {
@@ -104,8 +104,8 @@ describe("SeenJobs", () => {
     await first.started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
     await first.close();
 
-    expect(second.refusal(ID, 1)).toBeDefined();
-    expect((await load()).refusal(OTHER, 1)).toBeDefined();
+    expect(second.recall(ID, 1)).toBeDefined();
+    expect((await load()).recall(OTHER, 1)).toBeDefined();
   });
 
   test("is written anew with the first start: one line a job, without what expired more than an hour ago", async () => {
@@ -136,7 +136,7 @@ describe("SeenJobs", () => {
     await seen.started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
 
     expect((await lines()).length).toBeLessThan(10);
-    expect(seen.refusal(ID, 10_050)).toBeDefined();
+    expect(seen.recall(ID, 10_050)).toBeDefined();
   });
 
   test("forgets what has expired, in memory and on disk, while every job leaves its two lines", async () => {
@@ -158,7 +158,7 @@ describe("SeenJobs", () => {
     }
 
     expect((await lines()).length).toBeLessThan(3 * 12_000);
-    expect(seen.refusal("0190a3b0-0000-7c4d-7e5f-8a9b-000000000000", 1)).toBeUndefined();
+    expect(seen.recall("0190a3b0-0000-7c4d-7e5f-8a9b-000000000000", 1)).toBeUndefined();
   });
 
   test("what an earlier process wrote while this one waited for its name is kept", async () => {
@@ -169,10 +169,10 @@ describe("SeenJobs", () => {
     await earlier.close();
 
     await seen.reload();
-    expect(seen.refusal(ID, 2)).toBe("this runner has finished it already");
+    expect(seen.recall(ID, 2)).toBe("finished");
     await seen.started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
 
-    expect((await load()).refusal(ID, 2)).toBe("this runner has finished it already");
+    expect((await load()).recall(ID, 2)).toBe("finished");
   });
 
   test("a process that was frozen while another took its place can start nothing more, and takes nothing back", async () => {
@@ -188,9 +188,9 @@ describe("SeenJobs", () => {
     await frozen.close();
 
     const after = await load();
-    expect(after.refusal(ID, 1)).toBeDefined();
-    expect(after.refusal(OTHER, 1)).toBeDefined();
-    expect(after.refusal(third, 1)).toBeUndefined();
+    expect(after.recall(ID, 1)).toBeDefined();
+    expect(after.recall(OTHER, 1)).toBeDefined();
+    expect(after.recall(third, 1)).toBeUndefined();
   });
 
   test("what could not be written is written at the end, where there is room again", async () => {
@@ -205,7 +205,7 @@ describe("SeenJobs", () => {
     await rm(join(directory, "runners"));
     await mkdir(join(directory, "runners"));
 
-    expect((await load()).refusal(ID, 2)).toBe("this runner has finished it already");
+    expect((await load()).recall(ID, 2)).toBe("finished");
   });
 
   test("a last line that a crash cut is dropped: its attempt never started", async () => {
@@ -215,8 +215,8 @@ describe("SeenJobs", () => {
 
     const after = await load();
 
-    expect(after.refusal(ID, 1)).toBeDefined();
-    expect(after.refusal(OTHER, 1)).toBeUndefined();
+    expect(after.recall(ID, 1)).toBeDefined();
+    expect(after.recall(OTHER, 1)).toBeUndefined();
     await after.started({ id: OTHER, attempt: 1, expiresAt: NOW + 60 });
     expect(await lines()).toHaveLength(2);
   });
