@@ -2,6 +2,7 @@
 import { canonicalText } from "../src/auth/canonical-json.ts";
 import { signingInput, verifySignature } from "../src/auth/signature.ts";
 import type { SignedJob } from "../src/client/job.ts";
+import { counted } from "../src/counted.ts";
 import type { JobDocument } from "../src/rpc/schema.ts";
 
 /** Lines and characters of the payload that are shown unless all of it is asked for. */
@@ -88,7 +89,7 @@ function payloadLines(payload: string, isFull: boolean): readonly string[] {
   const shown = isFull ? lines : lines.slice(0, EXCERPT_LINES);
   const isWhole = shown.join("\n").length === payload.length;
   return [
-    `payload     ${bytes} bytes${isWhole ? "" : ", the first of them (all with --full)"}`,
+    `payload     ${counted(bytes, "byte")}${isWhole ? "" : ", the first of them (all with --full)"}`,
     ...shown.map((line) => `  | ${visible(line)}`),
     ...(isWhole ? [] : ["  | …"]),
   ];

@@ -5,6 +5,7 @@
 import type { Audit } from "./audit.ts";
 import type { Keyring } from "./auth/keyring.ts";
 import type { Verifier } from "./auth/native-verifier.ts";
+import { counted } from "./counted.ts";
 import { errorText } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { Revoker } from "./revoker.ts";
@@ -193,7 +194,7 @@ export function revokedForEver(name: string): string {
 
 function missingText(count: number): string {
   return (
-    `keys.toml lacks ${count} key${count === 1 ? "" : "s"} that were enrolled before; the log names them. ` +
+    `keys.toml lacks ${counted(count, "key")} that were enrolled before; the log names them. ` +
     "Is it the right file? Put their tables back; what shall be revoked gets a revoked_at."
   );
 }

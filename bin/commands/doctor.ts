@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
 import { buildConfig, type Config } from "../../src/config.ts";
+import { counted } from "../../src/counted.ts";
 import { dataPaths, type DataPaths, readIdentity } from "../../src/data-directory.ts";
 import { createLog } from "../../src/log.ts";
 import { redactUrl } from "../../src/redact-url.ts";
@@ -119,8 +120,7 @@ async function checkKeyring({ keyring, identity, owner }: DataPaths): Promise<re
   const what = "keys.toml";
   try {
     const contents = await loadKeyring(keyring);
-    const { length } = contents.keys;
-    return [{ what, verdict: "good", says: `${length} ${length === 1 ? "key" : "keys"}` }, ...adviceChecks(contents)];
+    return [{ what, verdict: "good", says: counted(contents.keys.length, "key") }, ...adviceChecks(contents)];
   } catch (error) {
     if (!isMissing(error)) return [{ what, verdict: "fault", says: messageOf(error) }];
     // Keys without a keyring: no start makes one there, since that would be a guess about whom to trust.

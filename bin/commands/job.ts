@@ -1,5 +1,6 @@
 /** `supervisor job …`: read, wait for, cancel and delete jobs. */
 import { followLogs, followStates } from "../../src/client/index.ts";
+import { counted } from "../../src/counted.ts";
 import { isTerminal } from "../../src/jobs/job.ts";
 import { JOB_STATES, type JobState, type JobSummary, type JobView } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, UsageError } from "../command.ts";
@@ -36,7 +37,7 @@ function viewLines(view: JobView): readonly string[] {
     ["admitted", clockTime(view.admitted_ms)],
     ["started", clockTime(view.started_ms)],
     ["finished", clockTime(view.finished_ms)],
-    ["log", `${view.log_count} entries, ${view.log_bytes} bytes`],
+    ["log", `${counted(view.log_count, "entry", "entries")}, ${counted(view.log_bytes, "byte")}`],
     ["digest", view.digest],
     ["receipt", view.receipt === undefined ? undefined : `signed by ${view.receipt.public_key}`],
     ["result", result],

@@ -4,6 +4,7 @@ import { addKey, revokeKey } from "../../src/auth/keyring-edit.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
 import { updateKeyring } from "../../src/auth/keyring-update.ts";
 import type { EnrolledKey, KeyringContents } from "../../src/auth/keyring.ts";
+import { counted } from "../../src/counted.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { type Command, type CommandInput, type Flags, type Option, UsageError } from "../command.ts";
 import { CONFIG_OPTION, configOf } from "../config.ts";
@@ -106,7 +107,9 @@ export const checkKeys: Command = {
       { file: path, keys: keys.length, requirements: requirements.length, advice },
       {
         isJson: flags.has("json"),
-        lines: () => [`${path} is good: ${keys.length} keys, ${requirements.length} requirements`],
+        lines: () => [
+          `${path} is good: ${counted(keys.length, "key")}, ${counted(requirements.length, "requirement")}`,
+        ],
       },
     );
     if (!flags.has("json")) printAdvice(terminal, advice);

@@ -2,6 +2,7 @@
 import { loadOrCreateSeed } from "../../src/auth/key-file.ts";
 import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { signDocument } from "../../src/auth/signature.ts";
+import { counted } from "../../src/counted.ts";
 import { inDataDirectory } from "../../src/data-directory.ts";
 import type { RunnerDocument, RunnerView } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, type Option, UsageError } from "../command.ts";
@@ -108,7 +109,7 @@ export const removeRunner: Command = {
     });
     printData(terminal, removed, {
       isJson: flags.has("json"),
-      lines: () => [`removed ${removed.name}, ${removed.cancelled} jobs cancelled`],
+      lines: () => [`removed ${removed.name}, ${counted(removed.cancelled, "job")} cancelled`],
     });
     return 0;
   },

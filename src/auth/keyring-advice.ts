@@ -1,4 +1,5 @@
 /** What is odd about a keyring that is good as a file: told to the person who looks after it. Pure. */
+import { counted } from "../counted.ts";
 import type { EnrolledKey, KeyringContents } from "./keyring-toml.ts";
 
 /** Keys that end within this time are named, in ms. */
@@ -19,7 +20,7 @@ export function keyringAdvice({ keys, requirements }: KeyringContents, nowMs: nu
     if (able.length >= atLeast) return [];
     const without = principals.filter((principal) => !able.includes(principal)).join(", ");
     return [
-      `require "${runner}": ${atLeast} approvals are needed and only ${able.length} of its principals have a good key, ` +
+      `require "${runner}": it needs ${counted(atLeast, "approval")} and has ${counted(able.length, "principal")} with a good key, ` +
         `so no job can run there. Without one: ${without}. Enrol a key, or mend the name.`,
     ];
   });

@@ -4,6 +4,7 @@ import { Check } from "typebox/schema";
 import { canonicalText } from "../auth/canonical-json.ts";
 import { LogChain, logEntryText } from "../auth/log-chain.ts";
 import { digestOf, type Kind, signingInput, verifySignature } from "../auth/signature.ts";
+import { counted } from "../counted.ts";
 import { errorText } from "../errors.ts";
 import {
   JobDocument,
@@ -69,11 +70,21 @@ export function verifyReceipt(question: ReceiptQuestion): ReceiptVerdict {
   if (signed !== undefined) {
     findings.push(
       finding("outcome", outcomeFault(view, signed.body), `attempt ${signed.body.attempt} ${signed.body.status}`),
-      finding("result", resultFault(view, signed.body), `${signed.body.result_len} bytes as the runner hashed them`),
+      finding(
+        "result",
+        resultFault(view, signed.body),
+        `${counted(signed.body.result_len, "byte")} as the runner hashed them`,
+      ),
     );
   }
   if (signed !== undefined && entries !== undefined) {
-    findings.push(finding("log", logFault(entries, signed.body), `${signed.body.logs_count} entries, none missing`));
+    findings.push(
+      finding(
+        "log",
+        logFault(entries, signed.body),
+        `${counted(signed.body.logs_count, "entry", "entries")}, none missing`,
+      ),
+    );
   }
   const ok = findings.every((each) => each.ok);
   const isVerified = ok && signed !== undefined && isPinned(signed.body, question);

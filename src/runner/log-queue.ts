@@ -5,6 +5,7 @@
 import { isUtf8 } from "node:buffer";
 
 import { logEntryText } from "../auth/log-chain.ts";
+import { counted } from "../counted.ts";
 import type { LogEntry, LogStream } from "../rpc/schema.ts";
 
 /** A script touches at most 100 items (spec: jobs-and-redis, rule 2). */
@@ -47,7 +48,7 @@ class Tally {
   }
 
   toString(): string {
-    return `${this.lines} ${this.lines === 1 ? "line" : "lines"} (${this.bytes} bytes)`;
+    return `${counted(this.lines, "line")} (${counted(this.bytes, "byte")})`;
   }
 }
 

@@ -1,5 +1,7 @@
 /** What a person is told about a Redis, one line a subject, each fault with its fix: pure. */
 
+import { counted } from "../counted.ts";
+
 /** One thing that was looked at. */
 export interface RedisCheck {
   readonly what: string;
@@ -108,7 +110,7 @@ export function slotsCheck(masters: readonly Info[], silentSlots: number): Redis
     return { what, verdict: "fault", says: `${says}. Run: redis-cli --cluster fix HOST:PORT` };
   }
   if (failing > 0) {
-    const says = `the master of ${failing} slots does not answer: their jobs stand still`;
+    const says = `the master of ${counted(failing, "slot")} does not answer: their jobs stand still`;
     return {
       what,
       verdict: "fault",
@@ -118,5 +120,5 @@ export function slotsCheck(masters: readonly Info[], silentSlots: number): Redis
   if (masters.some((info) => info.get("cluster_state") !== "ok")) {
     return { what, verdict: "fault", says: "its state is not ok. See: redis-cli --cluster check HOST:PORT" };
   }
-  return { what, verdict: "good", says: `all ${SLOTS} slots on ${masters.length} masters` };
+  return { what, verdict: "good", says: `all ${SLOTS} slots on ${counted(masters.length, "master")}` };
 }

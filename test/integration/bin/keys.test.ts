@@ -98,7 +98,7 @@ describe("supervisor keys", () => {
     const open = await system.run(["keys", "check", file]);
 
     expect(odd.code).toBe(0);
-    expect(odd.stdout).toMatch(/is good: \d keys, 1 requirements/u);
+    expect(odd.stdout).toMatch(/is good: \d keys, 1 requirement\n/u);
     expect(odd.stderr).toContain('warning: require "prod"');
     expect(good).toMatchObject({ file: keyring(), requirements: 0, advice: [] });
     expect([bad.code, open.code]).toEqual([1, 1]);

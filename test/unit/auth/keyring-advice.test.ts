@@ -32,7 +32,7 @@ describe("keyringAdvice", () => {
 
     const [advice] = keyringAdvice({ keys: [root, gone], requirements }, NOW);
 
-    expect(advice).toMatch(/require "prod": 2 approvals are needed and only 1 .* Without one: ops, opz\./);
+    expect(advice).toMatch(/require "prod": it needs 2 approvals and has 1 principal with .* Without one: ops, opz\./);
   });
 
   test("names keys that end soon, while they are good", () => {
