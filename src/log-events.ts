@@ -51,8 +51,7 @@ const OF_SUPERVISOR = {
 /** Those of a runner. */
 const OF_RUNNER = {
   runner_started: "It takes jobs",
-  runner_draining: "Told to stop: takes nothing new",
-  draining: "Takes nothing new; why",
+  runner_draining: "It takes nothing new; why, and until when what runs may go on",
   removed: "It lost its name, and drains",
   not_registered_now: "The supervisor is away; it goes on with the enrolment there is",
   name_taken: "A process of this name was there a moment ago; it waits",

@@ -4,7 +4,7 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import type { Config } from "../../src/config.ts";
 import { inDataDirectory } from "../../src/data-directory.ts";
 import { CarrierError } from "../../src/errors.ts";
-import type { Log, LogLine } from "../../src/log.ts";
+import type { Log } from "../../src/log.ts";
 import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner, RunnerError } from "../../src/runner/index.ts";
 import { createRedisJobSource } from "../../src/store/redis-source.ts";
 import type { Command, CommandInput } from "../command.ts";
@@ -85,7 +85,7 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
     const stopListening = terminal.onReload(() => hangUp.abort());
     try {
       const stop = AbortSignal.any([terminal.stop, hangUp.signal]);
-      await runUntilStopped(runner, { stop, log, name: wanted.name, graceMs, away, removed: removal.signal });
+      await runUntilStopped(runner, { stop, log, name: wanted.name, away, removed: removal.signal });
     } finally {
       await runner.stop();
       await seen.close();
@@ -102,7 +102,6 @@ interface Watch {
   readonly stop: AbortSignal;
   readonly log: Log;
   readonly name: string;
-  readonly graceMs: number;
   /** Why it is not registered now. */
   readonly away: Error | undefined;
   /** Aborts when the runner may not go on; its reason is what the command fails with. */
@@ -110,7 +109,7 @@ interface Watch {
 }
 
 async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
-  const { log, name, graceMs, away, removed } = watch;
+  const { log, name, away, removed } = watch;
   const stop = AbortSignal.any([watch.stop, removed]);
   if (!(await withoutSupervisor(away, startPatiently(runner, log, stop)))) return;
   if (away !== undefined) {
@@ -119,12 +118,7 @@ async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
   }
   log.info({ event: "runner_started", runner: name }, "runner takes jobs");
   await untilStopped({ stop });
-  const draining: LogLine = { event: "runner_draining", running: runner.running, deadline_ms: graceMs };
-  log.info(
-    draining,
-    "draining: takes nothing new; what runs at the deadline is ended and given back. Told again to stop, it ends at once",
-  );
-  await runner.drain("stopping");
+  await runner.drain("told to stop; told again, it ends at once");
   removed.throwIfAborted();
 }
 

@@ -224,8 +224,8 @@ class ClaimingRunner implements Runner {
 
   async #drain(reason: string): Promise<void> {
     const { graceMs, killGraceMs, settleMs } = this.#parts.limits;
-    this.#options.log.info({ event: "draining", running: this.running, reason }, "draining");
-    this.#emit({ kind: "draining", reason });
+    // One that was refused took nothing.
+    if (this.#isAttached) this.#sayDraining(reason);
     this.#draining.abort();
     this.#heartbeat.beat();
     await this.#claims.stop();
@@ -234,6 +234,15 @@ class ClaimingRunner implements Runner {
     await this.#idle(killGraceMs + settleMs);
     for (const attempt of this.#attempts.keys()) attempt.abandon();
     await Promise.all(this.#attempts.values());
+  }
+
+  #sayDraining(reason: string): void {
+    const deadlineMs = this.#hurried.signal.aborted ? 0 : this.#parts.limits.graceMs;
+    this.#options.log.info(
+      { event: "runner_draining", running: this.running, deadline_ms: deadlineMs, reason },
+      "draining: takes nothing new; what runs at the deadline is ended and given back",
+    );
+    this.#emit({ kind: "draining", reason });
   }
 
   /** Resolves when nothing runs, after `ms`, or when the signal aborts. */

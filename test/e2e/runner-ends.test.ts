@@ -49,7 +49,7 @@ describe("A runner with a running job", () => {
     const { runner, isRunning } = await startBusy();
 
     runner.child.kill("SIGTERM");
-    await runner.waitFor(/"event":"draining"/u);
+    await runner.waitFor(/"event":"runner_draining"/u);
     // Signals that come close together are one.
     await waitUntil(async () => {
       runner.child.kill("SIGTERM");

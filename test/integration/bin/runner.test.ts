@@ -96,7 +96,11 @@ describe("supervisor runner start", () => {
     const code = await runner.ended;
 
     expect(code).toBe(0);
-    expect(runner.terminal.stderr).toMatch(/"event":"runner_draining"/u);
+    expect(runner.terminal.stderr.split("\n").filter((line) => line.includes("draining"))).toEqual([
+      expect.stringMatching(
+        /"event":"runner_draining","running":1,"deadline_ms":30000,"reason":".*told again, it ends/u,
+      ),
+    ]);
     await expect(system.json(["job", "get", String(id)])).resolves.toMatchObject({ state: "completed", losses: 0 });
   });
 
@@ -192,6 +196,7 @@ describe("supervisor runner start", () => {
 
     expect(code).toBe(1);
     expect(stderr).toMatch(/^error: Runner "taken" /mu);
+    expect(stderr).not.toContain("draining");
   });
 
   test("shows readable lines where somebody watches", async () => {
