@@ -1,6 +1,8 @@
 /** What to do about a refusal of the supervisor: one sentence or two for each code of the error table. */
 import { RpcError } from "../src/client/rpc-error.ts";
 import { type ErrorName, ERRORS } from "../src/errors.ts";
+import type { Flags } from "./command.ts";
+import { toTheSame } from "./shell-words.ts";
 
 const VERSIONS = "Are client and supervisor of one version? supervisor --version on both machines tells";
 
@@ -103,20 +105,20 @@ export function explainJobRefusal(error: unknown, runner: string): unknown {
 }
 
 /** A job that was taken is asked after in vain: another submit would make a second one. */
-export function explainLostSight(error: unknown, id: string): unknown {
+export function explainLostSight(error: unknown, id: string, flags: Flags): unknown {
   if (!(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) return error;
-  const hint = `The job was taken before and goes on: supervisor job wait ${id}`;
+  const hint = `The job was taken before and goes on: supervisor job wait ${toTheSame(flags, id)}`;
   return new RefusedError(refusalText(error, hint), { cause: error });
 }
 
 /** A runner is not removed: says how many jobs wait for it alone, and what becomes of them either way. */
-export function explainRemovalRefusal(error: unknown, runner: string): unknown {
+export function explainRemovalRefusal(error: unknown, runner: string, flags: Flags): unknown {
   if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) return error;
   const { waiting }: { readonly waiting?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
   const jobs = waiting === 1 ? "1 job waits" : `${String(waiting)} jobs wait`;
   return new RefusedError(
     `${jobs} that only ${runner} could take. Start it and let it take them, or cancel them with it: ` +
-      `supervisor runner remove ${runner} --force`,
+      `supervisor runner remove ${toTheSame(flags, `${runner} --force`)}`,
     { cause: error },
   );
 }

@@ -27,7 +27,7 @@ export async function waitForEnd(input: CommandInput, connection: CommandConnect
   const code = await watch(input, connection, waited).catch((error: unknown) => {
     // Nobody answers any more: what becomes of the job has nothing to do with it.
     if (error instanceof CarrierError) terminal.err(`${goesOn(id, flags)}\n`);
-    throw explainLostSight(error, id);
+    throw explainLostSight(error, id, flags);
   });
   if (code !== undefined) return code;
   if (await wantsCancel(terminal)) {

@@ -2,11 +2,8 @@
 import type { JobSummary, LogEntry } from "../src/rpc/schema.ts";
 import { type Flags, UsageError } from "./command.ts";
 import { visible } from "./job-words.ts";
-import { retold } from "./shell-words.ts";
+import { toTheSame } from "./shell-words.ts";
 import { styled, type Terminal } from "./terminal.ts";
-
-/** Flags that say which supervisor, and by which key. */
-const WAY = ["to", "key", "supervisor", "data-dir", "config", "mycelium-api", "mycelium-topic"];
 
 /** One line about a job: id, state, and why. */
 export function jobLine(job: JobSummary): string {
@@ -35,7 +32,7 @@ export function checkedId(id: string, flag: string): string {
 
 /** What a person is told who stops waiting. */
 export function goesOn(id: string, flags: Flags): string {
-  const job = [id, ...retold(flags, WAY)].join(" ");
+  const job = toTheSame(flags, id);
   return `The job goes on without us. Look: supervisor job get ${job}; stop it: supervisor job cancel ${job}`;
 }
 

@@ -104,7 +104,7 @@ export const removeRunner: Command = {
       try {
         return await client.call("remove_runner", { name, ...(flags.has("force") ? { force: true } : {}) });
       } catch (error) {
-        throw explainRemovalRefusal(error, name);
+        throw explainRemovalRefusal(error, name, flags);
       }
     });
     printData(terminal, removed, {

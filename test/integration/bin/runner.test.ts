@@ -69,7 +69,7 @@ describe("supervisor runner list, status and remove", () => {
     await system.run(["runner", "register", "busy"]);
     const { id } = await system.json(["submit", "--runner", "busy", "--payload", "true"]);
 
-    const refused = await system.run(["runner", "remove", "busy"]);
+    const refused = await system.run(["runner", "remove", "busy", "--to", system.url]);
     const status = await system.run(["runner", "status", "busy"]);
     const forced = await system.json(["runner", "remove", "busy", "--force"]);
 
@@ -78,7 +78,7 @@ describe("supervisor runner list, status and remove", () => {
       stdout: "",
       stderr:
         "error: 1 job waits that only busy could take. Start it and let it take them, or cancel them with it: " +
-        "supervisor runner remove busy --force\n",
+        `supervisor runner remove busy --force --to ${system.url}\n`,
     });
     expect(status.stdout).toMatch(/^waiting {4}1, the oldest for \d+ ms$/mu);
     expect(forced).toMatchObject({ name: "busy", cancelled: 1 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 
+import { Flags } from "../../../bin/command.ts";
 import { COMMANDS } from "../../../bin/commands.ts";
 import { explainJobRefusal, explainLostSight, hintOf, RefusedError, refusalText } from "../../../bin/hints.ts";
 import { RpcError } from "../../../src/client/rpc-error.ts";
@@ -108,7 +109,7 @@ describe("a job that was refused", () => {
 
 describe("A job that was taken, asked after in vain", () => {
   test("is not to be submitted again, whatever was not done", () => {
-    const explained = explainLostSight(refusal(ERRORS.unavailable.code, { applied: "no" }), "the-id");
+    const explained = explainLostSight(refusal(ERRORS.unavailable.code, { applied: "no" }), "the-id", new Flags({}));
 
     expect(explained).toBeInstanceOf(RefusedError);
     expect(String(explained)).toMatch(/was taken before and goes on: supervisor job wait the-id/u);
@@ -117,6 +118,6 @@ describe("A job that was taken, asked after in vain", () => {
 
   test("leaves other errors as they are", () => {
     const refused = refusal(ERRORS.notFound.code);
-    expect(explainLostSight(refused, "the-id")).toBe(refused);
+    expect(explainLostSight(refused, "the-id", new Flags({}))).toBe(refused);
   });
 });

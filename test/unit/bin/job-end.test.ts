@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { Flags } from "../../../bin/command.ts";
 import type { CommandConnection } from "../../../bin/connection.ts";
 import { waitForEnd } from "../../../bin/job-end.ts";
-import { SupervisorClient } from "../../../src/client/index.ts";
+import { ERRORS, RpcError, SupervisorClient } from "../../../src/client/index.ts";
 import { dataPaths } from "../../../src/data-directory.ts";
 import { CarrierError } from "../../../src/errors.ts";
 import { JOB_ID, JOB_SUMMARY, JOB_VIEW } from "../../../src/rpc/examples.ts";
@@ -47,6 +47,18 @@ test("who waits for a job, and nobody answers any more, hears that the job goes 
   expect(terminal.stderr).toContain(
     `The job goes on without us. Look: supervisor job get ${words}; stop it: supervisor job cancel ${words}\n`,
   );
+});
+
+test("who waits, and whose supervisor has lost its Redis, hears which command goes on waiting at the same one", async () => {
+  const terminal = new RecordingTerminal();
+  const lost = new RpcError(ERRORS.unavailable.code, "Unavailable", { applied: "no" });
+  const connection = aConnection(async (method) => (method === "wait_job" ? JOB_SUMMARY : Promise.reject(lost)));
+
+  const flags = new Flags({ wait: true, to: "http://127.0.0.1:9", "data-dir": "/srv/my data" });
+  const end = waitForEnd({ positionals: [], flags, terminal }, connection, JOB_ID);
+
+  const words = `supervisor job wait ${JOB_ID} --to http://127.0.0.1:9 --data-dir '/srv/my data'`;
+  await expect(end).rejects.toThrow(`The job was taken before and goes on: ${words}`);
 });
 
 test("the end of a job that is followed is shown behind its log, however late that comes", async () => {
