@@ -20,7 +20,7 @@ import { styled, type Terminal } from "./terminal.ts";
 import { programVersion } from "./version.ts";
 
 /**
- * Runs one command line (without node and script) and resolves with the exit code: 0 done, 1 failed, 2 usage.
+ * Runs one command line (without node and script) and resolves with the exit code: 0 done, 1 failed, 2 usage, 3 no answer.
  * Never throws: what goes wrong is one line on the terminal, with a stack only with `--log-level debug`.
  */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {

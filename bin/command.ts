@@ -40,7 +40,7 @@ export interface CommandEntry {
 export interface Command {
   readonly options: readonly Option[];
   readonly examples: readonly string[];
-  /** Resolves with the exit code: 0 done, 1 failed. Throws UsageError for 2. */
+  /** Resolves with the exit code: 0 done, 1 failed. Throws UsageError for 2, and what says that nobody answered for 3. */
   run(input: CommandInput): Promise<number>;
 }
 

@@ -89,7 +89,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "job wait",
     args: "<id>",
-    summary: "Wait until a job ended; exit code 1 when it did not complete",
+    summary: "Wait until a job ended; exit code 1 when it did not complete, 3 when nobody answers",
     load: async () => (await import("./commands/job.ts")).waitJob,
   },
   {

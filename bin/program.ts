@@ -107,7 +107,8 @@ export async function printHelp({ noun, entry }: Match, terminal: Terminal): Pro
 }
 
 const MORE = `Every other setting is for the file of --config or the environment (SUPERVISOR_HTTP_MAX_CONNECTIONS=100);
-mycelium.toml.example documents them all. Exit codes: 0 done, 1 failed, 2 wrong usage.
+mycelium.toml.example documents them all. Exit codes: 0 done, 1 failed or refused,
+2 wrong usage, 3 no answer from a supervisor, or one that can not serve now.
 Help of one command: supervisor <command> --help`;
 
 /** cac's sections, with what the program is before them and where to go on after them. */

@@ -1,14 +1,30 @@
 /** What went wrong, as one line for a person, and as exit code. */
 import { RpcError } from "../src/client/rpc-error.ts";
+import { CarrierError, ERRORS } from "../src/errors.ts";
+import { DaemonError } from "../transports/mycelium/daemon-request.ts";
 import { UsageError } from "./command.ts";
 import { hintOf, refusalText } from "./hints.ts";
+import { InterruptedError, NotRunningError } from "./impatient-dialer.ts";
 import { styled, type Terminal } from "./terminal.ts";
 
 /** Prints the error and gives the exit code. The stack only where the level of the log is debug. */
 export function report(error: unknown, argv: readonly string[], terminal: Terminal): number {
   terminal.err(`${styled(terminal, "red", "error:")} ${describe(error, argv[0])}\n`);
   if (isDebug(argv, terminal) && error instanceof Error) terminal.err(`${error.stack ?? ""}\n`);
-  return error instanceof UsageError ? 2 : 1;
+  return exitCodeOf(error);
+}
+
+/** Scripts tell by it whether to mend the command, to come back later, or to look at what failed (README, "By hand"). */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return 2;
+  return isUnanswered(error) ? 3 : 1;
+}
+
+/** No supervisor was reached, or the one there can not serve now: nothing is known of the job or runner that was asked for. */
+function isUnanswered(error: unknown): boolean {
+  if (error instanceof CarrierError || error instanceof NotRunningError || error instanceof DaemonError) return true;
+  if (error instanceof RpcError) return error.code === ERRORS.unavailable.code;
+  return error instanceof Error && !(error instanceof InterruptedError) && isUnanswered(error.cause);
 }
 
 function isDebug(argv: readonly string[], { env }: Terminal): boolean {

@@ -146,6 +146,6 @@ async function withoutSupervisor<Value>(away: Error | undefined, step: Promise<V
   } catch (error) {
     const isOther = error instanceof RunnerError && error.outcome !== "not_registered";
     if (away === undefined || isOther) throw error;
-    throw new Error(`${away.message} Without it: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${away.message} Without it: ${messageOf(error)}`, { cause: away });
   }
 }

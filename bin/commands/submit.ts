@@ -45,7 +45,8 @@ export const submit: Command = {
     { flag: "--signed <file>", description: "Send a job that was signed before, as it is; - for standard input" },
     {
       flag: "--wait",
-      description: "Wait for the end; exit code 1 when it did not complete. Ctrl-C offers to cancel the job",
+      description:
+        "Wait for the end; exit code 1 when it did not complete, 3 when nobody answers. Ctrl-C offers to cancel the job",
     },
     {
       flag: "--follow",

@@ -181,7 +181,7 @@ describe("supervisor runner start", () => {
     });
 
     for (const { code, stderr } of [unknown, empty]) {
-      expect(code).toBe(1);
+      expect(code).toBe(3);
       expect(stderr).toContain(`error: The supervisor is not running at ${url}. Start it with: `);
       expect(stderr).not.toContain("enrolment");
     }

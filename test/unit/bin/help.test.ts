@@ -51,6 +51,7 @@ describe("help of the program", () => {
 
     expect(stdout).toContain("  $ supervisor --port 8080 --mycelium --redis-url redis://localhost:6379\n");
     expect(stdout).toContain("mycelium.toml.example");
+    expect(stdout).toMatch(/Exit codes: 0 done, 1 failed or refused,\n2 wrong usage, 3 no answer/u);
     expect(stdout).toContain("Help of one command: supervisor <command> --help");
     expect(stdout).toContain(programVersion());
   });

@@ -239,7 +239,7 @@ describe("where nobody answers", () => {
 
     const { code, stderr } = await runLine(["job", "list", "--to", url, "--data-dir", directory]);
 
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toBe(
       `error: The supervisor is not running at ${url}. ` +
         `Start it with: supervisor --port ${port}, or name another with --to URL.\n`,
@@ -249,7 +249,7 @@ describe("where nobody answers", () => {
   test("an address that does not exist is said with the system's word for it", async () => {
     const { code, stderr } = await runLine(["job", "list", "--to", "http://nowhere.invalid", "--data-dir", directory]);
 
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toMatch(/http:\/\/nowhere\.invalid can not be reached \([A-Z_]+\)\. Name another/u);
   });
 
@@ -267,7 +267,7 @@ describe("where nobody answers", () => {
       const { code, stderr } = await runLine(["job", "list", "--to", to, "--data-dir", directory]);
 
       server.close();
-      expect(code).toBe(1);
+      expect(code).toBe(3);
       expect(stderr).toMatch(/no supervisor.*Name the supervisor's URL with --to/u);
     }
   });
@@ -293,7 +293,7 @@ describe("where nobody answers", () => {
 
     const { code, stderr } = await runLine(["job", "list", "--to", to], { env });
 
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr).toContain(`no daemon at http://127.0.0.1:${port}/api/v1 (ECONNREFUSED). Start `);
   });
 

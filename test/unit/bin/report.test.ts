@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+
+import { UsageError } from "../../../bin/command.ts";
+import { RefusedError } from "../../../bin/hints.ts";
+import { InterruptedError, NotRunningError } from "../../../bin/impatient-dialer.ts";
+import { report } from "../../../bin/report.ts";
+import { RpcError } from "../../../src/client/rpc-error.ts";
+import { CarrierError, ERRORS } from "../../../src/errors.ts";
+import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
+import { RecordingTerminal } from "../../support/terminal.ts";
+
+const LOST = new CarrierError("gone", "unknown");
+const AWAY = new RpcError(ERRORS.unavailable.code, "Unavailable");
+
+test.each<[string, unknown, number]>([
+  ["a wrong word", new UsageError("--to", { cause: LOST }), 2],
+  ["nobody at the address", new NotRunningError("not running", { cause: LOST }), 3],
+  ["an answer that never came", LOST, 3],
+  ["a supervisor without its Redis", AWAY, 3],
+  ["the same, explained", new RefusedError("goes on", { cause: AWAY }), 3],
+  ["no daemon", new Error("Start mycelium", { cause: new DaemonError("refused", "no daemon") }), 3],
+  ["a refusal", new RpcError(ERRORS.forbidden.code, "Forbidden"), 1],
+  ["a person's stop", new InterruptedError("Interrupted", { cause: LOST }), 1],
+  ["anything else", new Error("broken"), 1],
+  ["what is no error", "broken", 1],
+])("after %s the exit code is what scripts expect", (_what, error, code) => {
+  const terminal = new RecordingTerminal();
+
+  expect(report(error, ["job", "wait"], terminal)).toBe(code);
+  expect(terminal.stderr).toMatch(/^error: .*\n$/u);
+});
