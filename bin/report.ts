@@ -1,6 +1,6 @@
 /** What went wrong, as one line for a person, and as exit code. */
 import { RpcError } from "../src/client/rpc-error.ts";
-import { CarrierError, ERRORS } from "../src/errors.ts";
+import { CarrierError, ERRORS, SupervisorError } from "../src/errors.ts";
 import { DaemonError } from "../transports/mycelium/daemon-request.ts";
 import { UsageError } from "./command.ts";
 import { hintOf, refusalText } from "./hints.ts";
@@ -20,10 +20,10 @@ function exitCodeOf(error: unknown): number {
   return isUnanswered(error) ? 3 : 1;
 }
 
-/** No supervisor was reached, or the one there can not serve now: nothing is known of the job or runner that was asked for. */
+/** No supervisor was reached, or its Redis does not serve it or us: nothing is known of the job or runner that was asked for. */
 function isUnanswered(error: unknown): boolean {
   if (error instanceof CarrierError || error instanceof NotRunningError || error instanceof DaemonError) return true;
-  if (error instanceof RpcError) return error.code === ERRORS.unavailable.code;
+  if (error instanceof RpcError || error instanceof SupervisorError) return error.code === ERRORS.unavailable.code;
   return error instanceof Error && !(error instanceof InterruptedError) && isUnanswered(error.cause);
 }
 

@@ -5,9 +5,10 @@ import type { Config } from "../../src/config.ts";
 import { inDataDirectory } from "../../src/data-directory.ts";
 import { CarrierError } from "../../src/errors.ts";
 import type { Log } from "../../src/log.ts";
+import { redactUrl } from "../../src/redact-url.ts";
 import { type AllowList, DEFAULT_LIMITS, type Executor, type Runner, RunnerError } from "../../src/runner/index.ts";
 import { createRedisJobSource } from "../../src/store/redis-source.ts";
-import type { Command, CommandInput } from "../command.ts";
+import type { Command, CommandInput, Flags } from "../command.ts";
 import { configOf, settingOptions } from "../config.ts";
 import { type CommandConnection, CONNECTION_OPTIONS, withConnection } from "../connection.ts";
 import { NotRunningError } from "../impatient-dialer.ts";
@@ -15,6 +16,7 @@ import { terminalLog } from "../log.ts";
 import { startPatiently } from "../patient-start.ts";
 import { messageOf } from "../report.ts";
 import { allowListOf, executorsOf, makeRunner } from "../runner-parts.ts";
+import { toTheSame } from "../shell-words.ts";
 import { untilStopped } from "../terminal.ts";
 import { REGISTRATION_OPTIONS, type Registration, register, runnerNameOf, slotsOf } from "./runner.ts";
 
@@ -61,21 +63,23 @@ interface StartParts {
   readonly graceMs: number;
 }
 
-async function run({ terminal }: CommandInput, parts: StartParts): Promise<number> {
+async function run({ terminal, flags }: CommandInput, parts: StartParts): Promise<number> {
   const { wanted, executors, allowList, config, log, connection, graceMs } = parts;
   const { paths, supervisor } = connection;
-  const { seed } = await inDataDirectory(loadOrCreateSeed(paths.runnerKey(wanted.name)));
-  const away = await tryRegister(connection, { ...wanted, executors: [...executors.keys()] });
   const source = createRedisJobSource({
     url: config.redis.url,
     prefix: config.redis.prefix,
+    supervisor,
     runner: wanted,
     commandTimeoutMs: config.redis.command_timeout_ms,
     log,
     now: Date.now,
   });
-  await withoutSupervisor(away, source.start());
+  // Before it registers: what can take no jobs leaves no registration behind.
+  await source.start();
   try {
+    const { seed } = await inDataDirectory(loadOrCreateSeed(paths.runnerKey(wanted.name)));
+    const away = await tryRegister(connection, { ...wanted, executors: [...executors.keys()] });
     const removal = new AbortController();
     const onRemoved = (reason: string): void => removal.abort(new Error(`${wanted.name}: ${reason}`));
     const wish = { ...wanted, executors, allowList, config, paths, supervisor, log, onRemoved, graceMs };
@@ -85,7 +89,8 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
     const stopListening = terminal.onReload(() => hangUp.abort());
     try {
       const stop = AbortSignal.any([terminal.stop, hangUp.signal]);
-      await runUntilStopped(runner, { stop, log, name: wanted.name, away, removed: removal.signal });
+      const entry: Entry = { name: wanted.name, away, redis: redactUrl(config.redis.url), flags };
+      await runUntilStopped(runner, { stop, log, entry, removed: removal.signal });
     } finally {
       await runner.stop();
       await seen.close();
@@ -97,21 +102,30 @@ async function run({ terminal }: CommandInput, parts: StartParts): Promise<numbe
   return 0;
 }
 
+/** What was done before it attaches, for words about a refusal. */
+interface Entry {
+  readonly name: string;
+  /** Why it is not registered now. */
+  readonly away: Error | undefined;
+  /** Where it looks for jobs. */
+  readonly redis: string;
+  readonly flags: Flags;
+}
+
 interface Watch {
   /** Ends when it is told to stop. */
   readonly stop: AbortSignal;
   readonly log: Log;
-  readonly name: string;
-  /** Why it is not registered now. */
-  readonly away: Error | undefined;
+  readonly entry: Entry;
   /** Aborts when the runner may not go on; its reason is what the command fails with. */
   readonly removed: AbortSignal;
 }
 
 async function runUntilStopped(runner: Runner, watch: Watch): Promise<void> {
-  const { log, name, away, removed } = watch;
+  const { log, entry, removed } = watch;
+  const { name, away } = entry;
   const stop = AbortSignal.any([watch.stop, removed]);
-  if (!(await withoutSupervisor(away, startPatiently(runner, log, stop)))) return;
+  if (!(await explained(entry, startPatiently(runner, log, stop)))) return;
   if (away !== undefined) {
     const text = "supervisor away: going on with the present enrolment";
     log.warn({ event: "not_registered_now", error: away.message }, text);
@@ -139,13 +153,20 @@ async function tryRegister(
   }
 }
 
-/** A step that needs no supervisor where there is an enrolment. Where there is none, both are said: it is away, and needed. */
-async function withoutSupervisor<Value>(away: Error | undefined, step: Promise<Value>): Promise<Value> {
+/** A runner that is not let in, or whose Redis went away: says what that means after what was done before. */
+async function explained<Value>({ name, away, redis, flags }: Entry, step: Promise<Value>): Promise<Value> {
   try {
     return await step;
   } catch (error) {
-    const isOther = error instanceof RunnerError && error.outcome !== "not_registered";
-    if (away === undefined || isOther) throw error;
-    throw new Error(`${away.message} Without it: ${messageOf(error)}`, { cause: away });
+    const isUnknown = error instanceof RunnerError && error.outcome === "not_registered";
+    if (error instanceof RunnerError && !isUnknown) throw error;
+    if (away !== undefined)
+      throw new NotRunningError(`${away.message} Without it: ${messageOf(error)}`, { cause: error });
+    if (!isUnknown) throw error;
+    throw new Error(
+      `The supervisor registered the runner, and ${redis} does not know "${name}": that supervisor has another Redis. Name its ` +
+        `own with --redis-url, or take the registration back: supervisor runner remove ${toTheSame(flags, name)}`,
+      { cause: error },
+    );
   }
 }

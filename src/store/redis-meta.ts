@@ -17,6 +17,8 @@ export interface RunnerSettings {
 
 export interface Meta extends RunnerSettings {
   readonly shards: number;
+  /** Whose data they are. */
+  readonly identity: string | undefined;
 }
 
 export interface ClaimedMeta {
@@ -83,11 +85,11 @@ const FIELDS = ["shards", "lease_ms", "backoff_base_ms", "backoff_max_ms", "max_
 
 /** What a runner must know; undefined while no supervisor has started on these data. */
 export async function readMeta(connection: RedisNode, prefix: string): Promise<Meta | undefined> {
-  const values = asList(await connection.call("HMGET", RedisKeys.meta(prefix), ...FIELDS));
+  const [identity, ...values] = asList(await connection.call("HMGET", RedisKeys.meta(prefix), "identity", ...FIELDS));
   const [shards, leaseMs, backoffBaseMs, backoffMaxMs, maxLogBytes] = values.map((value) =>
     asOptional(value, asNumber),
   );
   if (shards === undefined || leaseMs === undefined || backoffBaseMs === undefined) return undefined;
   if (backoffMaxMs === undefined || maxLogBytes === undefined) return undefined;
-  return { shards, leaseMs, backoffBaseMs, backoffMaxMs, maxLogBytes };
+  return { identity: asOptional(identity, asText), shards, leaseMs, backoffBaseMs, backoffMaxMs, maxLogBytes };
 }

@@ -19,7 +19,7 @@ import { RedisClaims } from "./redis-claims.ts";
 import { RedisConnection } from "./redis-connection.ts";
 import { RedisKeys } from "./redis-keys.ts";
 import { RedisLeases } from "./redis-leases.ts";
-import { readMeta, type RunnerSettings } from "./redis-meta.ts";
+import { type Meta, readMeta, type RunnerSettings } from "./redis-meta.ts";
 import type { RedisRenewerOptions } from "./redis-renewer.ts";
 import { RedisScripts } from "./redis-scripts.ts";
 import { RedisSubscriber } from "./redis-subscriber.ts";
@@ -28,6 +28,8 @@ import { asList, asNumber, asOneOf, asText } from "./reply.ts";
 export interface RedisJobSourceOptions {
   readonly url: string;
   readonly prefix: string;
+  /** The supervisor whose data they have to be; anybody's unless told. Nothing rests on it but a plain word in time. */
+  readonly supervisor?: string;
   /** The name it is registered by, and the groups. */
   readonly runner: { readonly name: string; readonly groups: readonly string[] };
   /** As the supervisors wrote it into Redis, unless told; never longer than that. */
@@ -185,15 +187,7 @@ class Source implements RedisJobSource {
 
   async #begin(): Promise<Started> {
     const { prefix, runner, leaseMs, backoff } = this.#options;
-    const meta = await readMeta(this.#connection, prefix);
-    if (meta === undefined) {
-      throw new SupervisorError("unavailable", {
-        message:
-          `No supervisor has started on ${this.#connection.target.shown} under the prefix "${prefix}". ` +
-          "Start one, or check redis.url and redis.prefix.",
-        data: { applied: "no", reason: "no_supervisor" },
-      });
-    }
+    const meta = await this.#readMeta();
     const keys = new RedisKeys({ prefix, shards: meta.shards });
     const settings = {
       leaseMs: Math.min(leaseMs ?? meta.leaseMs, meta.leaseMs),
@@ -211,6 +205,29 @@ class Source implements RedisJobSource {
       release: async (lease) => leases.release(lease),
     });
     return { keys, settings, claims, leases };
+  }
+
+  async #readMeta(): Promise<Meta> {
+    const { prefix, supervisor } = this.#options;
+    const { shown } = this.#connection.target;
+    const meta = await readMeta(this.#connection, prefix);
+    if (meta === undefined) {
+      throw new SupervisorError("unavailable", {
+        message:
+          `No supervisor has started on ${shown} under the prefix "${prefix}". ` +
+          "Start one, or name its Redis with --redis-url (and redis.prefix).",
+        data: { applied: "no", reason: "no_supervisor" },
+      });
+    }
+    if (supervisor !== undefined && meta.identity !== supervisor) {
+      throw new SupervisorError("unavailable", {
+        message:
+          `The data under "${prefix}" on ${shown} belong to the supervisor ${meta.identity}, not to ${supervisor}, whose jobs ` +
+          "are wanted. Name that one's Redis with --redis-url (and redis.prefix), or pin the other one with --supervisor.",
+        data: { applied: "no", reason: "other_identity" },
+      });
+    }
+    return meta;
   }
 
   /** Times by Redis' clock: the runner only says how long ago it claimed and finished. */

@@ -26,6 +26,14 @@ async function redisMs(): Promise<number> {
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }
 
+/** Another Redis with a copy of what the supervisor says of itself, and of nothing else. */
+async function redisOf(identity?: string): Promise<string> {
+  const meta = await system.redis.client().hgetall("horus:meta");
+  const other = await startRedis();
+  await other.client().hset("horus:meta", { ...meta, ...(identity === undefined ? {} : { identity }) });
+  return other.url;
+}
+
 describe("supervisor runner register", () => {
   test("enrols a key that it makes, with groups, executors and slots", async () => {
     const words = ["--group", "build", "--group", "gpu", "--executor", "bash", "--slots", "4"];
@@ -180,13 +188,49 @@ describe("supervisor runner start", () => {
       env: { SUPERVISOR_URL: url, SUPERVISOR_REDIS_URL: (await startRedis()).url },
     });
 
-    for (const { code, stderr } of [unknown, empty]) {
-      expect(code).toBe(3);
-      expect(stderr).toContain(`error: The supervisor is not running at ${url}. Start it with: `);
-      expect(stderr).not.toContain("enrolment");
-    }
+    expect([unknown.code, empty.code]).toEqual([3, 3]);
+    expect(unknown.stderr).toContain(`error: The supervisor is not running at ${url}. Start it with: `);
     expect(unknown.stderr).toMatch(/Without it: Runner "nobody" is not registered/u);
-    expect(empty.stderr).toMatch(/Without it: No supervisor has started on/u);
+    expect(unknown.stderr).not.toContain("enrolment");
+    expect(empty.stderr).toMatch(/^error: No supervisor has started on .*Start one, or name its Redis/mu);
+  });
+
+  test.each([
+    { redis: "is away", says: /cannot connect to Redis \(.*\)\. Start Redis, or pass --redis-url/u, code: 3 },
+    {
+      redis: "is another supervisor's",
+      says: /belong to the supervisor another, not to ed25519:.*--redis-url/u,
+      code: 3,
+    },
+  ])("leaves no registration behind where Redis $redis", async ({ redis, says, code }) => {
+    const other = redis === "is away" ? `redis://127.0.0.1:${await freePort()}` : await redisOf("another");
+
+    const ran = await system.run(["runner", "start", "left", "--exec", "bash -s", "--redis-url", other]);
+
+    expect(ran.code).toBe(code);
+    expect(ran.stderr).toMatch(says);
+    expect((await system.run(["runner", "list"])).stdout).not.toMatch(/^left /mu);
+  });
+
+  test("says what it left at a supervisor that uses another Redis, and how to take it back", async () => {
+    const words = [
+      "runner",
+      "start",
+      "astray",
+      "--exec",
+      "bash -s",
+      "--redis-url",
+      await redisOf(),
+      "--to",
+      system.url,
+    ];
+
+    const { code, stderr } = await system.run(words);
+
+    expect(code).toBe(1);
+    const [, remove = ""] = /^error: .* does not know "astray".*--redis-url.*: (supervisor .*)$/mu.exec(stderr) ?? [];
+    expect(remove).toBe(`supervisor runner remove astray --to ${system.url}`);
+    await expect(system.run(remove.split(" ").slice(1))).resolves.toMatchObject({ code: 0 });
   });
 
   test("refuses a name whose runner lives", async () => {

@@ -176,7 +176,7 @@ describe("a start that fails", () => {
 
     const { code, stderr } = await runLine(["--port", "0", "--redis-url", `redis://127.0.0.1:${port}`], { env });
 
-    expect(code).toBe(1);
+    expect(code).toBe(3);
     expect(stderr.trimEnd().split("\n").at(-1)).toMatch(
       /^error: redis:\/\/127\.0\.0\.1:\d+: cannot connect to Redis \(.*ECONNREFUSED.*\)\. Start Redis, or pass --redis-url\.$/u,
     );

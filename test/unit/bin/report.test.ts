@@ -5,7 +5,7 @@ import { RefusedError } from "../../../bin/hints.ts";
 import { InterruptedError, NotRunningError } from "../../../bin/impatient-dialer.ts";
 import { report } from "../../../bin/report.ts";
 import { RpcError } from "../../../src/client/rpc-error.ts";
-import { CarrierError, ERRORS } from "../../../src/errors.ts";
+import { CarrierError, ERRORS, SupervisorError } from "../../../src/errors.ts";
 import { DaemonError } from "../../../transports/mycelium/daemon-request.ts";
 import { RecordingTerminal } from "../../support/terminal.ts";
 
@@ -18,6 +18,7 @@ test.each<[string, unknown, number]>([
   ["an answer that never came", LOST, 3],
   ["a supervisor without its Redis", AWAY, 3],
   ["the same, explained", new RefusedError("goes on", { cause: AWAY }), 3],
+  ["no Redis for a runner", new SupervisorError("unavailable"), 3],
   ["no daemon", new Error("Start mycelium", { cause: new DaemonError("refused", "no daemon") }), 3],
   ["a refusal", new RpcError(ERRORS.forbidden.code, "Forbidden"), 1],
   ["a person's stop", new InterruptedError("Interrupted", { cause: LOST }), 1],
