@@ -7,6 +7,7 @@ import { errorText } from "../src/errors.ts";
 import type { Log } from "../src/log.ts";
 import {
   type AllowList,
+  commandFault,
   createExecutor,
   createJobVerifier,
   createRunner,
@@ -18,7 +19,7 @@ import {
   type Runner,
   type SeenJobs,
 } from "../src/runner/index.ts";
-import { type Flags, UsageError } from "./command.ts";
+import { type CommandInput, type Flags, UsageError } from "./command.ts";
 import { programVersion } from "./version.ts";
 
 export interface RunnerWish {
@@ -39,17 +40,35 @@ export interface RunnerWish {
   readonly onRemoved: (reason: string) => void;
 }
 
-/** `--exec` alone, or the `[executor.NAME]` tables of the file. @throws UsageError where there is neither */
-export function executorsOf(config: Config, flags: Flags): ReadonlyMap<string, Executor> {
-  const short = flags.text("exec");
-  const tables = Object.entries(config.executor).map(([name, settings]) => createExecutor(name, settings));
-  const executors = short === undefined ? tables : [...tables, parseExec(short)];
-  if (executors.length === 0) {
-    throw new UsageError(
-      'What should jobs run with? --exec "bash -s", or [executor.NAME] tables in the file of --config.',
-    );
+/** `--exec` and the `[executor.NAME]` tables of the file. @throws UsageError where there is neither, or one can start nothing */
+export async function executorsOf(
+  config: Config,
+  { flags, terminal }: Pick<CommandInput, "flags" | "terminal">,
+): Promise<ReadonlyMap<string, Executor>> {
+  const executors = new Map<string, Executor>();
+  const add = async (where: string, make: () => Executor): Promise<void> => {
+    const executor = asUsage(make);
+    const fault = await commandFault(executor, { ownPath: terminal.env["PATH"] });
+    if (fault !== undefined) throw new UsageError(`${where}: every job would fail: ${fault}`);
+    executors.set(executor.name, executor);
+  };
+  for (const [name, table] of Object.entries(config.executor)) {
+    await add(`[executor.${name}]`, () => createExecutor(name, table));
   }
-  return new Map(executors.map((executor) => [executor.name, executor]));
+  const short = flags.text("exec");
+  if (short !== undefined) await add(`--exec "${short}"`, () => parseExec(short));
+  if (executors.size > 0) return executors;
+  throw new UsageError(
+    'What should jobs run with? --exec "bash -s", or [executor.NAME] tables in the file of --config.',
+  );
+}
+
+function asUsage(make: () => Executor): Executor {
+  try {
+    return make();
+  } catch (error) {
+    throw new UsageError(errorText(error), { cause: error });
+  }
 }
 
 /** `--allow`. @throws UsageError for a file that can not be read or is refused */

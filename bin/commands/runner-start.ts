@@ -42,7 +42,7 @@ export const startRunner: Command = {
   async run(input) {
     const { flags, terminal } = input;
     const config = await configOf(flags, terminal);
-    const executors = executorsOf(config, flags);
+    const executors = await executorsOf(config, input);
     const allowList = await allowListOf(flags);
     const wanted = { name: runnerNameOf(input), groups: flags.many("group"), slots: slotsOf(flags) };
     const graceMs = (flags.integer("grace", [0, 86_400]) ?? GRACE_SECONDS) * 1000;

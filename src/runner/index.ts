@@ -8,6 +8,7 @@ export { DEFAULT_LIMITS, type AttemptLimits, type RunnerLimits } from "./limits.
 
 // What it runs
 export { createExecutor, parseExec, type Executor } from "./executor.ts";
+export { commandFault } from "./command-fault.ts";
 export type { HostEnvironment } from "./job-environment.ts";
 
 // What it trusts and remembers

@@ -9,7 +9,7 @@ export interface HostEnvironment {
   readonly LANG?: string | undefined;
 }
 
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_LANG = "C.UTF-8";
 
 /**

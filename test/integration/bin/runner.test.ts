@@ -195,6 +195,21 @@ describe("supervisor runner start", () => {
     expect(empty.stderr).toMatch(/^error: No supervisor has started on .*Start one, or name its Redis/mu);
   });
 
+  test("takes no job for a command that is not there, and names it, by --exec and by a settings file", async () => {
+    const config = join(system.directory, "typo.toml");
+    await writeFile(config, '[executor.sh]\ncommand = ["bsah", "-s"]\n');
+
+    const short = await system.run(["runner", "start", "typo", "--exec", "bsah -s"]);
+    const table = await system.run(["runner", "start", "typo", "--config", config]);
+
+    expect([short.code, table.code]).toEqual([2, 2]);
+    expect(short.stderr).toMatch(
+      /^error: --exec "bsah -s": every job would fail: no program "bsah" is in the PATH of jobs/u,
+    );
+    expect(table.stderr).toMatch(/^error: \[executor\.sh\]: every job would fail: no program "bsah"/u);
+    expect((await system.run(["runner", "list"])).stdout).not.toMatch(/^typo /mu);
+  });
+
   test.each([
     { redis: "is away", says: /cannot connect to Redis \(.*\)\. Start Redis, or pass --redis-url/u, code: 3 },
     {

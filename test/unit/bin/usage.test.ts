@@ -75,6 +75,7 @@ describe("a wrong command line", () => {
       "/nowhere/a.sh: no such file. Name one that is there, give --payload,",
     ],
     ["a runner without executors", ["runner", "start", "demo"], 'What should jobs run with? --exec "bash -s", or'],
+    ["an open quote", ["runner", "start", "demo", "--exec", "bash 'a"], "has an open quote or a backslash at its end"],
     ["a state that is none", ["job", "list", "--state", "done"], '--state "done" is none of pending, running'],
     ["a scheme that is none", ["whoami", "--to", "ftp://host"], '--to "ftp://host": not supported. Use a URL'],
     ["an identity that is none", ["whoami", "--supervisor", "abc"], '--supervisor "abc" is not ed25519: and 64'],
