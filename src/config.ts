@@ -3,12 +3,12 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { parse as parseToml, TomlError } from "smol-toml";
 import { Compile } from "typebox/compile";
 
 import { redactUrl } from "./redact-url.ts";
 import { allSettings, type Setting, Settings } from "./settings.ts";
 import { editDistance } from "./spelling.ts";
+import { parseToml, type TomlTable as Table } from "./toml.ts";
 
 export type Config = Settings;
 
@@ -27,8 +27,6 @@ export interface ConfigSources {
   /** TOML text and where it came from. */
   readonly file?: { readonly path: string; readonly text: string };
 }
-
-type Table = Record<string, unknown>;
 
 /** `null`-free nesting of plain tables, made as they are needed. */
 function setPath(root: Table, path: string, value: unknown): void {
@@ -51,7 +49,7 @@ const SECRET_PATHS = new Set(["redis.url"]);
 
 /** A value as an error may show it: passwords in URLs are cut. */
 function shown(path: string, value: unknown): string {
-  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
+  const text = JSON.stringify(value) ?? String(value);
   return SECRET_PATHS.has(path) ? redactUrl(text) : text;
 }
 
@@ -70,17 +68,11 @@ function fromText(setting: Setting, text: string, origin: string): unknown {
 }
 
 function readToml(file: { readonly path: string; readonly text: string }): Table {
-  try {
-    return parseToml(file.text);
-  } catch (error) {
-    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}` : "somewhere";
-    throw new ConfigError(
-      `${file.path}: not TOML at ${where}. Values of text need quotes, tables their brackets. Compare it with mycelium.toml.example.`,
-      {
-        cause: error,
-      },
-    );
-  }
+  const parsed = parseToml(file.text);
+  if (parsed.ok) return parsed.table;
+  throw new ConfigError(`${file.path}: ${parsed.fault} mycelium.toml.example shows each setting.`, {
+    cause: parsed.cause,
+  });
 }
 
 function mergeFile(root: Table, layer: Table, prefix = ""): void {

@@ -2,7 +2,7 @@
  * Changes of keys.toml as text: tables are added and revoked in place, so that comments, order and spacing survive. Every
  * change is proved before it is given: the new text must parse, and say what the old one said but for this change. Pure.
  */
-import { type EnrolledKey, type KeyringContents, parseKeyring } from "./keyring-toml.ts";
+import { type EnrolledKey, isRealDay, type KeyringContents, parseKeyring } from "./keyring-toml.ts";
 
 /** The new text with what it says, or why nothing was changed, with the fix. */
 export type EditedKeyring =
@@ -46,6 +46,9 @@ export function addKey(text: string, added: NewKey): EditedKeyring {
   const { notAfter, rate } = added;
   if (notAfter !== undefined && !BARE_DATE.test(notAfter)) {
     return refused(`not_after "${notAfter}" is neither a date, 2027-01-01, nor a moment with its offset`);
+  }
+  if (notAfter !== undefined && !isRealDay(notAfter.slice(0, 10))) {
+    return refused(`not_after ${notAfter} is no day of the calendar`);
   }
   if (rate !== undefined && !BARE_NUMBER.test(rate)) return refused(`rate "${rate}" is not a number of calls a second`);
   const end = endOfLine(text);

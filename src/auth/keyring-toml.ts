@@ -1,7 +1,8 @@
 /** Reads the text of keys.toml: every table whole and valid, or the file is refused with the fix. Pure. */
-import { parse as parseToml, TomlDate, TomlError } from "smol-toml";
+import { TomlDate } from "smol-toml";
 
 import { type Role, ROLES } from "../rpc/method.ts";
+import { parseToml } from "../toml.ts";
 import { isCheckedKey, isPublicKey } from "./signature.ts";
 
 /** One `[[key]]` table. */
@@ -88,28 +89,30 @@ export function parseKeyring(
     return { ok: true, keys, requirements };
   } catch (error) {
     if (error instanceof KeyProblem) return { ok: false, problem: error.message };
-    if (error instanceof TomlError) {
-      return {
-        ok: false,
-        problem: `not TOML at line ${error.line}, column ${error.column}. Values of text need quotes.`,
-      };
-    }
     throw error;
   }
 }
 
 /** The parser turns 2027-02-31 into a day of March: rights would last longer than anybody wrote. */
 function assertRealDays(tomlText: string): void {
-  for (const [, field = "", day = ""] of tomlText.matchAll(WRITTEN_DAY)) {
-    const moment = new Date(`${day}T00:00:00Z`);
-    if (Number.isNaN(moment.getTime()) || !moment.toISOString().startsWith(day)) {
-      throw new KeyProblem(`${field} ${day} is no day of the calendar.`);
+  for (const { index, 1: field = "", 2: day = "" } of tomlText.matchAll(WRITTEN_DAY)) {
+    if (!isRealDay(day)) {
+      const line = tomlText.slice(0, index).split("\n").length;
+      throw new KeyProblem(`line ${line}: ${field} ${day} is no day of the calendar.`);
     }
   }
 }
 
+/** Of a day as the file writes it: is it one of the calendar? */
+export function isRealDay(day: string): boolean {
+  const moment = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(moment.getTime()) && moment.toISOString().startsWith(day);
+}
+
 function readTables(tomlText: string): { readonly keys: readonly Table[]; readonly requirements: readonly Table[] } {
-  const { key: keys, require: requirements, ...others } = parseToml(tomlText);
+  const parsed = parseToml(tomlText);
+  if (!parsed.ok) throw new KeyProblem(parsed.fault);
+  const { key: keys, require: requirements, ...others } = parsed.table;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
     throw new KeyProblem(`unknown member "${unknown}". There are [[key]] tables and [[require]] tables.`);

@@ -1,12 +1,11 @@
 /** A runner's own allow-list: a file beside the runner, never Redis or the ticket, says whose jobs it runs. */
-import { parse as parseToml } from "smol-toml";
 import { Type } from "typebox";
 import { Compile } from "typebox/compile";
 
 import { isCheckedKey } from "../auth/signature.ts";
 import { readTrustedText } from "../auth/trusted-file.ts";
-import { errorText } from "../errors.ts";
 import { PublicKey } from "../rpc/schema.ts";
+import { parseToml } from "../toml.ts";
 
 /** Keys that may own a job here, each with its principal. */
 export type AllowList = ReadonlyMap<string, string>;
@@ -51,11 +50,7 @@ export async function loadAllowList(path: string): Promise<AllowList> {
 }
 
 function readTables(text: string, origin: string): unknown {
-  try {
-    return parseToml(text);
-  } catch (error) {
-    throw new Error(`${origin}: not TOML (${errorText(error).split("\n", 1)[0] ?? ""}). Mend the file.`, {
-      cause: error,
-    });
-  }
+  const parsed = parseToml(text);
+  if (parsed.ok) return parsed.table;
+  throw new Error(`${origin}: ${parsed.fault}`, { cause: parsed.cause });
 }

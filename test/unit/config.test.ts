@@ -66,7 +66,7 @@ describe("buildConfig()", () => {
     [
       "a wrong type, with value, meaning and default",
       "[http]\nport = 'a'",
-      /"http\.port" is a: must be integer.*Default: 8080/u,
+      /"http\.port" is "a": must be integer.*Default: 8080/u,
     ],
     ["a value out of range", "[http]\nport = 70000", /"http\.port" is 70000: must be <= 65535/u],
     ["an empty executor", "[executor.sh]\ncommand = []", /"executor\.sh\.command" is \[\]/u],

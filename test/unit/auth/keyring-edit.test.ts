@@ -80,7 +80,8 @@ describe("addKey", () => {
     ["a name that could end its line", { name: 'x"\nroles = ["admin"]\n#' }, /name must be/],
     ["a date that is none", { notAfter: "tomorrow" }, /not_after "tomorrow"/],
     ["a date with a table behind it", { notAfter: "2030-01-01\n[[key]]" }, /not_after/],
-    ["a day that is none", { notAfter: "2030-02-31" }, /no day of the calendar/],
+    ["a day that is none", { notAfter: "2030-02-31" }, /^not_after 2030-02-31 is no day of the calendar/],
+    ["a month that is none", { notAfter: "2030-13-01T00:00:00Z" }, /^not_after 2030-13-01T00:00:00Z is no day/],
     ["a rate that is none", { rate: "5\nroles = []" }, /rate/],
     ["a rate of 0", { rate: "0" }, /rate must be a number above 0/],
   ])("refuses %s", (_title, wanted, problem) => {

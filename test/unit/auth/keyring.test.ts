@@ -174,7 +174,7 @@ describe("parseKeyring", () => {
     ["an upper-case runner", aTable({ runners: '["Build"]' }), /runners can not hold "Build"/],
     ["a local time", aTable({ not_after: "2027-01-01T00:00:00" }), /not_after must be a date/],
     ["a time without a day", aTable({ not_after: "12:00:00" }), /not_after must be a date/],
-    ["a day that no month has", aTable({ not_after: "2027-02-31" }), /not_after 2027-02-31 is no day/],
+    ["a day that no month has", aTable({ not_after: "2027-02-31" }), /^line \d+: not_after 2027-02-31 is no day/],
     ["a thirteenth month", aTable({ revoked_at: "2027-13-01T00:00:00Z" }), /no day|not TOML/],
     ["a date as text", aTable({ revoked_at: '"2027-01-01"' }), /revoked_at must be a date/],
     ["a yes that is no boolean", aTable({ cancel_running: '"yes"' }), /cancel_running must be true or false/],

@@ -89,7 +89,7 @@ describe("a wrong command line", () => {
     [
       "a level that is none",
       ["--log-level", "loud"],
-      'Setting "log.level" is loud: must be debug, info, warn, error, silent',
+      'Setting "log.level" is "loud": must be debug, info, warn, error, silent',
     ],
     [
       "a Redis URL that is none",
