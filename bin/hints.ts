@@ -2,6 +2,8 @@
 import { RpcError } from "../src/client/rpc-error.ts";
 import { type ErrorName, ERRORS } from "../src/errors.ts";
 import type { Flags } from "./command.ts";
+import { visible } from "./job-words.ts";
+import { refusalWords } from "./refusal-words.ts";
 import { toTheSame } from "./shell-words.ts";
 
 const VERSIONS = "Are client and supervisor of one version? supervisor --version on both machines tells";
@@ -25,8 +27,8 @@ const HINTS: Readonly<Record<ErrorName, string>> = {
   tooLarge:
     "Send less, or raise the limit that is named in the supervisor's settings (mycelium.toml.example has them all).",
   tooMany:
-    "Try again later (retry_after_ms says when, where it is known), or raise the limit that is named: rate is the key's in " +
-    "keys.toml, the others are the supervisor's settings.",
+    "Try again later (where a time is named, then), or raise the limit that is named: rate is the key's in keys.toml, the " +
+    "others are the supervisor's settings.",
   unavailable: "The supervisor runs, but its Redis does not serve it: see supervisor doctor and the log there.",
 };
 
@@ -78,16 +80,30 @@ function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
-/** A refusal as one line, with what to do about it; a code of another server stands without. */
-export function refusalText(error: RpcError, hint = hintOf(error)): string {
-  const { code, message, data } = error;
-  const details = data === undefined ? "" : ` ${JSON.stringify(data)}`;
-  return `the supervisor answered ${code}: ${message}${details}${hint === undefined ? "" : `. ${hint}`}`;
+/**
+ * A refusal as one line, with what to do about it; a code of another server stands without. Its data in words, or for
+ * whoever asked for JSON as they are.
+ */
+export function refusalText(
+  { code, message, data }: RpcError,
+  { hint, isJson = false }: { readonly hint?: string | undefined; readonly isJson?: boolean },
+): string {
+  const json = data === undefined ? "" : ` ${JSON.stringify(data)}`;
+  const details = isJson ? json : refusalWords(data);
+  return `the supervisor answered ${code}: ${visible(message)}${details}${hint === undefined ? "" : `. ${hint}`}`;
 }
 
 /** A refusal whose meaning the command knows better than the table does. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
+  readonly refusal: RpcError;
+  readonly hint: string;
+
+  constructor(refusal: RpcError, hint: string) {
+    super(refusalText(refusal, { hint }), { cause: refusal });
+    this.refusal = refusal;
+    this.hint = hint;
+  }
 }
 
 /**
@@ -101,14 +117,14 @@ export function explainJobRefusal(error: unknown, runner: string): unknown {
       ? `Either no runner or group "${runner}" is registered (supervisor runner list; then supervisor runner start ${runner}, ` +
         `or register ${runner}), or this key may not send to it (supervisor whoami; then roles and runners in the supervisor's keys.toml).`
       : "Let others sign: supervisor submit --sign-only --out FILE, then supervisor cosign FILE, then supervisor submit --signed FILE.";
-  return new RefusedError(refusalText(error, hint), { cause: error });
+  return new RefusedError(error, hint);
 }
 
 /** A job that was taken is asked after in vain: another submit would make a second one. */
 export function explainLostSight(error: unknown, id: string, flags: Flags): unknown {
   if (!(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) return error;
   const hint = `The job was taken before and goes on: supervisor job wait ${toTheSame(flags, id)}`;
-  return new RefusedError(refusalText(error, hint), { cause: error });
+  return new RefusedError(error, hint);
 }
 
 /** A runner is not removed: says how many jobs wait for it alone, and what becomes of them either way. */
@@ -116,7 +132,7 @@ export function explainRemovalRefusal(error: unknown, runner: string, flags: Fla
   if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) return error;
   const { waiting }: { readonly waiting?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
   const jobs = waiting === 1 ? "1 job waits" : `${String(waiting)} jobs wait`;
-  return new RefusedError(
+  return new Error(
     `${jobs} that only ${runner} could take. Start it and let it take them, or cancel them with it: ` +
       `supervisor runner remove ${toTheSame(flags, `${runner} --force`)}`,
     { cause: error },

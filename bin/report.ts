@@ -3,13 +3,13 @@ import { RpcError } from "../src/client/rpc-error.ts";
 import { CarrierError, ERRORS, SupervisorError } from "../src/errors.ts";
 import { DaemonError } from "../transports/mycelium/daemon-request.ts";
 import { UsageError } from "./command.ts";
-import { hintOf, refusalText } from "./hints.ts";
+import { hintOf, RefusedError, refusalText } from "./hints.ts";
 import { InterruptedError, NotRunningError } from "./impatient-dialer.ts";
 import { styled, type Terminal } from "./terminal.ts";
 
 /** Prints the error and gives the exit code. The stack only where the level of the log is debug. */
 export function report(error: unknown, argv: readonly string[], terminal: Terminal): number {
-  terminal.err(`${styled(terminal, "red", "error:")} ${describe(error, argv[0])}\n`);
+  terminal.err(`${styled(terminal, "red", "error:")} ${describe(error, argv)}\n`);
   if (isDebug(argv, terminal) && error instanceof Error) terminal.err(`${error.stack ?? ""}\n`);
   return exitCodeOf(error);
 }
@@ -31,8 +31,10 @@ function isDebug(argv: readonly string[], { env }: Terminal): boolean {
   return /--log-level[= ]debug\b/u.test(argv.join(" ")) || env["SUPERVISOR_LOG_LEVEL"] === "debug";
 }
 
-function describe(error: unknown, command: string | undefined): string {
-  if (error instanceof RpcError) return refusalText(error, hintOf(error, command));
+function describe(error: unknown, argv: readonly string[]): string {
+  const isJson = argv.includes("--json");
+  if (error instanceof RpcError) return refusalText(error, { hint: hintOf(error, argv[0]), isJson });
+  if (error instanceof RefusedError) return refusalText(error.refusal, { hint: error.hint, isJson });
   if (error instanceof AggregateError) return [error.message, ...error.errors.map(messageOf)].join(": ");
   return messageOf(error);
 }

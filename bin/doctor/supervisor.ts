@@ -95,5 +95,5 @@ async function found<Value>(
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof RpcError ? refusalText(error, hintOf(error, "whoami")) : messageOf(error);
+  return error instanceof RpcError ? refusalText(error, { hint: hintOf(error, "whoami") }) : messageOf(error);
 }

@@ -59,9 +59,9 @@ describe("a job that needs approvals", () => {
     const withBoth = await send();
 
     expect([alone.code, withOne.code, withOneTwice.code, withBoth.code]).toEqual([1, 1, 1, 0]);
-    expect(alone.stderr).toContain('-32003: Approvals are missing {"approvals_missing":2}');
-    expect(withOne.stderr).toContain('{"approvals_missing":1}');
-    expect(withOneTwice.stderr).toContain('{"approvals_missing":1}');
+    expect(alone.stderr).toContain("-32003: Approvals are missing (2 signatures more). ");
+    expect(withOne.stderr).toContain("(1 signature more)");
+    expect(withOneTwice.stderr).toContain("(1 signature more)");
     expect(withBoth.stdout).toBe("deployed\n");
   });
 

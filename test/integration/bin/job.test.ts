@@ -192,7 +192,7 @@ describe("supervisor job cancel and delete", () => {
     const again = await system.json(["job", "delete", id]);
 
     expect(refused.code).toBe(1);
-    expect(refused.stderr).toMatch(/-32010: .*"running"/u);
+    expect(refused.stderr).toMatch(/-32010: .*\(it is running\)\. /u);
     expect(cancelled).toMatchObject({ code: 0, stdout: `${id} running (cancelling) on demo\n` });
     expect(deleted).toMatchObject({ code: 0, stdout: `deleted ${id}\n` });
     expect(again).toMatchObject({ id });

@@ -26,16 +26,17 @@ const SAYS: Readonly<Record<keyof typeof ERRORS, RegExp>> = {
   conflict: /Leave out --id/u,
   wrongState: /supervisor job get ID/u,
   tooLarge: /Send less/u,
-  tooMany: /retry_after_ms/u,
+  tooMany: /where a time is named/u,
   unavailable: /supervisor doctor.*safe for everything but a new job/u,
 };
 
 describe("the hint of a refusal", () => {
   test.each(Object.entries(SAYS))("of %s says what to do", (name, says) => {
     const { code } = new Map(Object.entries(ERRORS)).get(name) ?? { code: 0 };
-    const text = refusalText(refusal(code, { limit: "x" }));
+    const refused = refusal(code, { limit: "x" });
+    const text = refusalText(refused, { hint: hintOf(refused) });
 
-    expect(text).toMatch(new RegExp(`^the supervisor answered ${code}: Refused \\{"limit":"x"\\}\\. [A-Z]`, "u"));
+    expect(text).toMatch(new RegExp(`^the supervisor answered ${code}: Refused \\(x\\)\\. [A-Z]`, "u"));
     expect(text).toMatch(says);
     expect(text).toMatch(/[.?]$/u);
   });
@@ -82,7 +83,8 @@ describe("the hint of a refusal", () => {
   });
 
   test("is left out for a code of another supervisor", () => {
-    expect(refusalText(refusal(-32_999))).toBe("the supervisor answered -32999: Refused");
+    expect(hintOf(refusal(-32_999))).toBeUndefined();
+    expect(refusalText(refusal(-32_999), {})).toBe("the supervisor answered -32999: Refused");
   });
 });
 
