@@ -89,7 +89,9 @@ export function refusalText(
   { hint, isJson = false }: { readonly hint?: string | undefined; readonly isJson?: boolean },
 ): string {
   const json = data === undefined ? "" : ` ${JSON.stringify(data)}`;
-  const details = isJson ? json : refusalWords(data);
+  // How a call is signed is for programs that do not: our own commands do.
+  const isKnown = code === ERRORS.unauthenticated.code && typeof data === "object";
+  const details = isJson ? json : refusalWords(isKnown ? { ...data, fix: undefined } : data);
   return `the supervisor answered ${code}: ${visible(message)}${details}${hint === undefined ? "" : `. ${hint}`}`;
 }
 

@@ -3,14 +3,23 @@
  * Numbers appear nowhere else. What is not a SupervisorError becomes `internal`, its text kept for the log.
  */
 
-/** JSON-RPC code and public message for each error name (spec: signing, "Policy"; JSON-RPC 2.0 §5.1). */
+/** JSON-RPC code, public message and, where it never changes, data for each error name (spec: signing, "Policy"; JSON-RPC 2.0 §5.1). */
 export const ERRORS = {
   parse: { code: -32700, message: "Parse error" },
   invalidRequest: { code: -32600, message: "Invalid Request" },
   methodNotFound: { code: -32601, message: "Method not found" },
   invalidParams: { code: -32602, message: "Invalid params" },
   internal: { code: -32603, message: "Internal error" },
-  unauthenticated: { code: -32001, message: "Unauthenticated" },
+  unauthenticated: {
+    code: -32001,
+    message: "Unauthenticated",
+    // The same for every fault: it must not say how far a forger got.
+    data: {
+      fix:
+        "Sign with an enrolled key: a call in params.auth, a job in params.signatures. How: info.description of rpc.discover. " +
+        "The supervisor command and the client library sign by themselves.",
+    },
+  },
   stale: { code: -32002, message: "Outside the time window" },
   forbidden: { code: -32003, message: "Forbidden" },
   notFound: { code: -32004, message: "Not found" },
@@ -41,9 +50,10 @@ export class SupervisorError extends Error {
   readonly data: ErrorData | undefined;
 
   constructor(name: ErrorName, options: SupervisorErrorOptions = {}) {
-    super(options.message ?? ERRORS[name].message, options.cause === undefined ? undefined : { cause: options.cause });
+    const known: { readonly message: string; readonly data?: ErrorData } = ERRORS[name];
+    super(options.message ?? known.message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = name;
-    this.data = options.data;
+    this.data = options.data ?? known.data;
   }
 
   get code(): number {

@@ -220,7 +220,7 @@ function toCaller({ key, name, principal, roles, runners }: EnrolledKey): Caller
   return { key, name, principal, roles, runners };
 }
 
-/** One for all faults, without data: it must not say how far a forger got. */
+/** One for all faults, with the data of the table: it must not say how far a forger got. */
 function unauthenticated(): SupervisorError {
   return new SupervisorError("unauthenticated");
 }

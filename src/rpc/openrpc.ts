@@ -69,7 +69,10 @@ interface DocumentOptions {
 const DESCRIPTION =
   "Signed jobs over JSON-RPC 2.0 into runner queues, the same on HTTP, WebSocket and Mycelium. Parameters go by name. " +
   "Methods with `auth` sign each call with an enrolled Ed25519 key; a job carries its own signatures. Every fault of a " +
-  "credential, its absence included, is -32001.";
+  "credential, its absence included, is -32001. A signature is plain Ed25519 over DSSE v1's encoding, " +
+  "`DSSEv1 <length of type> <type> <length of body> <body>`, lengths in bytes. The type is `application/vnd.horus.call.v1+json` " +
+  "(`job` or `login` instead of `call`), the body canonical JSON, keys sorted and without spaces: of a call `auth` less `sig`, " +
+  "with `method` and `params` less `auth` added; of a login `auth` less `sig`; of a job the document.";
 
 /** What every method can answer; beside it whatever its credential can go wrong with. */
 const SHARED: readonly ErrorName[] = ["invalidParams", "internal", "tooLarge", "tooMany", "unavailable"];
@@ -97,7 +100,7 @@ export function openRpcDocument({ version, servers, limits }: DocumentOptions): 
     servers,
     methods: methods.map(([name, method]) => toMethod(name, method)),
     components: {
-      errors: Object.fromEntries(Object.entries(ERRORS).map(([name, { code, message }]) => [name, { code, message }])),
+      errors: { ...ERRORS },
     },
     "x-limits": limits,
   };

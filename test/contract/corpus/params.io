@@ -38,11 +38,11 @@
 
 # no credential
 >> {"jsonrpc": "2.0", "id": 1, "method": "whoami"}
-<< {"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated"},"id":1}
+<< {"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated","data":{"fix":"Sign with an enrolled key: a call in params.auth, a job in params.signatures. How: info.description of rpc.discover. The supervisor command and the client library sign by themselves."}},"id":1}
 
 # an empty credential
 >> {"jsonrpc": "2.0", "id": 1, "method": "whoami", "params": {"auth": {}}}
-<< {"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated"},"id":1}
+<< {"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated","data":{"fix":"Sign with an enrolled key: a call in params.auth, a job in params.signatures. How: info.description of rpc.discover. The supervisor command and the client library sign by themselves."}},"id":1}
 
 # a credential of the wrong kind
 >> {"jsonrpc": "2.0", "id": 1, "method": "whoami", "params": {"signatures": []}}
@@ -62,7 +62,7 @@
 
 # each entry of a batch has its own credential
 >> [{"jsonrpc": "2.0", "id": 1, "method": "list_peers", "params": {"auth": "root"}}, {"jsonrpc": "2.0", "id": 2, "method": "list_peers"}]
-<< [{"jsonrpc":"2.0","result":{"peers":[]},"id":1},{"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated"},"id":2}]
+<< [{"jsonrpc":"2.0","result":{"peers":[]},"id":1},{"jsonrpc":"2.0","error":{"code":-32001,"message":"Unauthenticated","data":{"fix":"Sign with an enrolled key: a call in params.auth, a job in params.signatures. How: info.description of rpc.discover. The supervisor command and the client library sign by themselves."}},"id":2}]
 
 # a job with a field that is not signed
 >> {"jsonrpc": "2.0", "id": 1, "method": "create_job", "params": {"signatures": [], "job": {"v": 1, "aud": "ed25519:a09aa5f47a6759802ff955f8dc2d2a14a5c99d23be97f864127ff9383455a4f0", "id": "0190a3b2-7c4d-7e5f-8a9b-0c1d2e3f4a5b", "caller_id": "ed25519:d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737", "runner": "build", "payload": "", "timeout": 1, "created_at": 0, "expires_at": 0, "shell": "zsh"}}}

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { createSigner, signDocument } from "../../../src/auth/signature.ts";
+import { ERRORS } from "../../../src/errors.ts";
 import type { RunnerDocument } from "../../../src/rpc/schema.ts";
 import { aCall, aCreateJob } from "../../support/calls.ts";
 import { type Node, startNode, testSigner } from "../../support/node.ts";
 import { allKeys } from "../../support/redis.ts";
 
-const UNAUTHENTICATED = { code: -32001, message: "Unauthenticated" };
+const UNAUTHENTICATED = ERRORS.unauthenticated;
 
 const A_NUMBER: unknown = expect.any(Number);
 

@@ -5,7 +5,7 @@ import { canonicalText, isCanonicalText } from "../../../src/auth/canonical-json
 import { Keyring } from "../../../src/auth/keyring.ts";
 import { createVerifier, type Verifier } from "../../../src/auth/native-verifier.ts";
 import { signingInput, verifySignature } from "../../../src/auth/signature.ts";
-import { SupervisorError } from "../../../src/errors.ts";
+import { ERRORS, SupervisorError } from "../../../src/errors.ts";
 import type { Peer } from "../../../src/rpc/transport.ts";
 import type { NonceOutcome, ReplayStore } from "../../../src/store/store.ts";
 import {
@@ -98,7 +98,11 @@ test("under load enrolled and unknown keys are refused alike, before the keyring
   expect(asked).toEqual([]);
 });
 
-const UNAUTHENTICATED = { name: "unauthenticated", message: "Unauthenticated", data: undefined };
+const UNAUTHENTICATED = {
+  name: "unauthenticated",
+  message: "Unauthenticated",
+  data: ERRORS.unauthenticated.data,
+};
 
 describe("authenticateCall", () => {
   test("gives the caller of a good call and claims its nonce", async () => {

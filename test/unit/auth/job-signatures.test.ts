@@ -6,6 +6,7 @@ import { canonicalText } from "../../../src/auth/canonical-json.ts";
 import { type EnrolledKey, Keyring } from "../../../src/auth/keyring.ts";
 import { createVerifier, type Verifier } from "../../../src/auth/native-verifier.ts";
 import { createSigner } from "../../../src/auth/signature.ts";
+import { ERRORS } from "../../../src/errors.ts";
 import { JobDocument } from "../../../src/rpc/schema.ts";
 import type { Peer } from "../../../src/rpc/transport.ts";
 import {
@@ -53,7 +54,11 @@ function aVerification({
   return async ({ job, signatures, peer = http }) => authenticator.verifyJobSignatures({ job, signatures, peer });
 }
 
-const UNAUTHENTICATED = { name: "unauthenticated", message: "Unauthenticated", data: undefined };
+const UNAUTHENTICATED = {
+  name: "unauthenticated",
+  message: "Unauthenticated",
+  data: ERRORS.unauthenticated.data,
+};
 
 describe("verifyJobSignatures", () => {
   test("gives text, digest, caller and signers of a good job, as the vectors have them", async () => {

@@ -5,7 +5,7 @@ import { type EnrolledKey, Keyring } from "../../../src/auth/keyring.ts";
 import { createVerifier } from "../../../src/auth/native-verifier.ts";
 import { Sessions } from "../../../src/auth/session.ts";
 import { type Kind, type Signer, signDocument } from "../../../src/auth/signature.ts";
-import { SupervisorError } from "../../../src/errors.ts";
+import { ERRORS, SupervisorError } from "../../../src/errors.ts";
 import type { Connection } from "../../../src/rpc/transport.ts";
 import type { NonceOutcome, ReplayStore } from "../../../src/store/store.ts";
 import { aConnection } from "../../support/dispatcher.ts";
@@ -150,7 +150,11 @@ describe("A challenge", () => {
   });
 });
 
-const UNAUTHENTICATED = { name: "unauthenticated", message: "Unauthenticated", data: undefined };
+const UNAUTHENTICATED = {
+  name: "unauthenticated",
+  message: "Unauthenticated",
+  data: ERRORS.unauthenticated.data,
+};
 
 async function use(stage: Stage, connection: Connection, challenge: string, wishes?: LoginWishes): Promise<string> {
   await outcomeOf(stage.sessions.verify(connection, await aLogin(challenge, wishes)));

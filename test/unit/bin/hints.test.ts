@@ -82,6 +82,18 @@ describe("the hint of a refusal", () => {
     expect(hintOf(refusal(ERRORS.wrongState.code), "job")).toContain("cancelled first: supervisor job cancel ID.");
   });
 
+  test("of a call that a command signed does not tell how to sign", () => {
+    const { code, data } = ERRORS.unauthenticated;
+    const refused = refusal(code, data);
+
+    expect(refusalText(refused, { hint: hintOf(refused) })).toMatch(
+      /Refused\. Is this key in the supervisor's keys\.toml/u,
+    );
+    expect(refusalText(refused, { hint: hintOf(refused), isJson: true })).toContain(
+      '{"fix":"Sign with an enrolled key: ',
+    );
+  });
+
   test("is left out for a code of another supervisor", () => {
     expect(hintOf(refusal(-32_999))).toBeUndefined();
     expect(refusalText(refusal(-32_999), {})).toBe("the supervisor answered -32999: Refused");
