@@ -1,8 +1,8 @@
 /** A supervisor or a runner as a process that is killed, frozen and started again under one name. */
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { endWithUs } from "../support/guard.ts";
 import { RunningProcess } from "../support/process.ts";
-import { endWithUs } from "../support/redis.ts";
 import type { Victim } from "./faults.ts";
 
 export interface MemberOptions {
@@ -83,7 +83,7 @@ export class Member implements Victim {
     const { argv, env, cwd } = this.#options;
     if (this.#process !== undefined) this.#before.push(this.#process.output);
     const member = new RunningProcess(argv(), { env: env(), cwd });
-    if (member.child.pid !== undefined) endWithUs(member.child, member.child.pid);
+    endWithUs(member.child);
     this.#process = member;
     return member;
   }

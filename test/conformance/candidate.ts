@@ -3,9 +3,9 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { endWithUs } from "../support/guard.ts";
 import { testSeed } from "../support/node.ts";
 import { RunningProcess } from "../support/process.ts";
-import { endWithUs } from "../support/redis.ts";
 import { registerRunner } from "../support/registration.ts";
 import { seen } from "./check.ts";
 import { type JobWishes, TestJob } from "./job.ts";
@@ -108,7 +108,7 @@ export class Candidate {
       detached: true,
     });
     const { child } = started;
-    if (child.pid !== undefined) endWithUs(child, child.pid);
+    endWithUs(child);
     for (const stream of [child.stdout, child.stderr])
       stream?.on("data", (text) => this.#options.onOutput(String(text)));
     return started;

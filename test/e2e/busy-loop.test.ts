@@ -35,7 +35,7 @@ async function startBlockable(blockMs: number, script: string): Promise<Blockabl
   const line = async (words: readonly string[], input = ""): Promise<string> =>
     (await system.run(words, { input })).stdout;
   const id = (await line(["submit", "--runner", "demo"], script.replaceAll("MARK", mark))).trim();
-  const isRunning = (): boolean => pidsOf("-f", mark).length > 0;
+  const isRunning = (): boolean => pidsOf(mark).length > 0;
   await waitUntil(isRunning);
   return {
     runner,

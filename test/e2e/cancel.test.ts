@@ -32,7 +32,7 @@ async function line(words: readonly string[], input = ""): Promise<string> {
 async function cancelled(script: string): Promise<number> {
   const mark = `horus-mark-${randomUUID()}`;
   const id = (await line(["submit", "--runner", "demo"], script.replaceAll("MARK", mark))).trim();
-  await waitUntil(() => pidsOf("-f", mark).length > 0);
+  await waitUntil(() => pidsOf(mark).length > 0);
 
   const asked = await line(["job", "cancel", id]);
   const answeredMs = performance.now();
@@ -41,7 +41,7 @@ async function cancelled(script: string): Promise<number> {
 
   expect(asked).toMatch(/cancelling/u);
   expect(ended).toMatch(/ cancelled on demo/u);
-  expect(pidsOf("-f", mark)).toEqual([]);
+  expect(pidsOf(mark)).toEqual([]);
   return tookMs;
 }
 

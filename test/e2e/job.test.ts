@@ -42,7 +42,7 @@ describe("a job from submit to its end", () => {
     });
 
     expect(view).toMatchObject({ state: "timeout" });
-    expect(pidsOf("-f", mark)).toEqual([]);
+    expect(pidsOf(mark)).toEqual([]);
   });
 
   test("is listed, read and deleted by its owner, and then gone", async () => {

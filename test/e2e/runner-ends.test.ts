@@ -29,7 +29,7 @@ afterAll(async () => system[Symbol.asyncDispose]());
 async function startBusy(words: readonly string[] = []): Promise<Busy> {
   const mark = `horus-mark-${randomUUID()}`;
   const name = `runner-${mark.slice(-12)}`;
-  const found = (): readonly number[] => pidsOf("-f", mark);
+  const found = (): readonly number[] => pidsOf(mark);
   onTestFinished(() => found().forEach((pid) => process.kill(pid, "SIGKILL")));
   const env = { NODE_OPTIONS: `--import ${BREAKABLE}` };
   const runner = await system.startRunner(name, ["--exec", "bash -s", ...words], env);
@@ -79,7 +79,7 @@ describe("A runner with a running job", () => {
 
   test("that is killed after its guard was takes them with it from the next job on", async () => {
     const { runner, isRunning, addJob } = await startBusy(["--slots", "2"]);
-    const guards = (): readonly number[] => pidsOf("-P", String(runner.child.pid), "-f", "job-guard");
+    const guards = (): readonly number[] => pidsOf("job-guard", runner.child.pid);
     expect(guards()).toHaveLength(1);
     for (const pid of guards()) process.kill(pid, "SIGKILL");
     await waitUntil(() => guards().length === 0);

@@ -12,8 +12,9 @@ import { dataPaths } from "../../src/data-directory.ts";
 import { RedisKeys } from "../../src/store/redis-keys.ts";
 import { type Build, build } from "../bench/build.ts";
 import { assemble, type OnEnd } from "../support/assemble.ts";
+import { endWithUs } from "../support/guard.ts";
 import { RunningProcess, runProcess } from "../support/process.ts";
-import { allKeys, endWithUs, startRedis } from "../support/redis.ts";
+import { allKeys, startRedis } from "../support/redis.ts";
 import { breakBuild } from "./breakages.ts";
 import { heapBytes, INSPECTED, INSPECTOR_URL } from "./heap.ts";
 
@@ -78,7 +79,7 @@ async function startParts(options: SystemOptions, onEnd: OnEnd): Promise<Omit<Fu
     ...Object.fromEntries(Object.entries(SETTINGS).map(([name, value]) => [name, String(value)])),
   };
   const supervisor = new RunningProcess([process.execPath, INSPECTED, program, "--port", "0"], { env, cwd: directory });
-  if (supervisor.child.pid !== undefined) endWithUs(supervisor.child, supervisor.child.pid);
+  endWithUs(supervisor.child);
   onEnd(async () => supervisor.stop("SIGKILL"));
   const [, url = "", port = ""] = await supervisor.waitFor(/"(http:\/\/127\.0\.0\.1:(\d+))\/?"/u);
   const [, inspectorUrl = ""] = await supervisor.waitFor(INSPECTOR_URL);

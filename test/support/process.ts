@@ -1,6 +1,7 @@
 /** Programs as processes: run to their end, or started, watched and stopped. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 
 export interface Ran {
   readonly code: number | null;
@@ -93,7 +94,25 @@ export class RunningProcess {
   }
 }
 
-/** Processes that `pgrep` finds by these words. */
-export function pidsOf(...words: readonly string[]): readonly number[] {
-  return spawnSync("pgrep", words, { encoding: "utf8" }).stdout.split("\n").filter(Boolean).map(Number);
+/** Processes whose command line contains this text; of them, the children of a parent where one is named. */
+export function pidsOf(text: string, parent?: number): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/u.test(name))
+    .filter((pid) => seenIn(pid, "cmdline").replaceAll("\0", " ").includes(text))
+    .filter((pid) => parent === undefined || parentOf(seenIn(pid, "stat")) === parent)
+    .map(Number);
+}
+
+/** Empty where the process has gone meanwhile. */
+function seenIn(pid: string, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** proc(5): the second number after the name, which stands in parentheses and may hold anything. */
+function parentOf(stat: string): number {
+  return Number(stat.slice(stat.lastIndexOf(")")).split(" ")[2]);
 }

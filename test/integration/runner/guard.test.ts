@@ -11,7 +11,7 @@ const MANY = 20_000;
 const NOBODY = 2 ** 30;
 
 function guards(): readonly number[] {
-  return pidsOf("-P", String(process.pid), "-f", "job-guard");
+  return pidsOf("job-guard", process.pid);
 }
 
 afterEach(() => dismissGuard());
