@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { expect, onTestFinished, test } from "vitest";
 
+import { copyBuild } from "../support/built-program.ts";
 import { isSoak } from "../support/soak.ts";
 import { type ChaosOptions, type ChaosReport, runChaos } from "./chaos.ts";
 
@@ -16,7 +17,8 @@ async function run(
 ): Promise<ChaosReport> {
   const directory = await mkdtemp(join(tmpdir(), "horus-chaos-test-"));
   onTestFinished(async () => rm(directory, { recursive: true, force: true }));
-  return runChaos({ ...UNHURRIED, ...options, historyPath: join(directory, "history.jsonl") });
+  await using built = await copyBuild();
+  return await runChaos({ ...UNHURRIED, ...options, built, historyPath: join(directory, "history.jsonl") });
 }
 
 test("no job is lost, admitted or accepted twice while supervisors, runners and Redis are killed and frozen", async () => {

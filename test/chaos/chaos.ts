@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { errorText } from "../../src/errors.ts";
+import type { Build } from "../bench/build.ts";
 import { seededRandom } from "../support/signing.ts";
 import { check, recoveryMs, type Violation } from "./checker.ts";
 import type { Evidence, FaultRecord } from "./evidence.ts";
@@ -32,6 +33,8 @@ export interface ChaosOptions {
   readonly historyPath: string;
   /** Which part of the program is broken on purpose; none unless told. */
   readonly broken?: string;
+  /** The compiled program, in which that is broken. */
+  readonly built: Pick<Build, "directory">;
   /** Ends the run early. */
   readonly signal?: AbortSignal;
   onProgress?(progress: Progress): void;
@@ -78,13 +81,14 @@ const LOOK_MS = 20;
 
 /** @throws Error when the system can not be started, or what the signal was aborted with. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
-  const { seed, jobs, leaseMs, broken, signal } = options;
+  const { seed, jobs, leaseMs, broken, built, signal } = options;
   const givenUp = new AbortController();
   const ending = signal === undefined ? givenUp.signal : AbortSignal.any([givenUp.signal, signal]);
   // Every lane listens to it.
   setMaxListeners(0, ending);
   const history = new History(options.historyPath);
   await using system = await startChaosSystem({
+    built,
     leaseMs,
     signal: ending,
     ...(broken === undefined ? {} : { broken }),

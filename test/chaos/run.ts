@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { build } from "../bench/build.ts";
 import { BREAKAGE_NAMES } from "./breakages.ts";
 import { type ChaosOptions, type ChaosReport, type Progress, runChaos } from "./chaos.ts";
 import { FAULT_KINDS, type FaultKind, isFaultKind } from "./faults.ts";
@@ -74,7 +75,8 @@ async function main(argv: readonly string[]): Promise<number> {
     onProgress: progressTo((text) => process.stderr.write(text)),
   };
   process.stderr.write(`seed ${seed}\n`);
-  const report = await runChaos(options);
+  await using built = await build();
+  const report = await runChaos({ ...options, built });
   process.stderr.write(summary(report, options));
   if (values.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
   if (report.violations.length > 0) return 1;
@@ -110,7 +112,7 @@ function list(counts: Readonly<Record<string, number>>): string {
     .join(", ");
 }
 
-function summary(report: ChaosReport, options: ChaosOptions): string {
+function summary(report: ChaosReport, options: Omit<ChaosOptions, "built">): string {
   const { tookMs, calls, states, executions, lost, violations } = report;
   const told = violations.slice(0, SHOWN).map(({ invariant, job, text }) => `  ${invariant} ${job ?? ""} ${text}\n`);
   const more = violations.length > SHOWN ? `  and ${violations.length - SHOWN} more\n` : "";
@@ -126,7 +128,15 @@ function summary(report: ChaosReport, options: ChaosOptions): string {
 }
 
 /** The options that make the same jobs and faults. */
-function replay({ seed, jobs, faults, kinds = FAULT_KINDS, lanes, leaseMs, broken }: ChaosOptions): string {
+function replay({
+  seed,
+  jobs,
+  faults,
+  kinds = FAULT_KINDS,
+  lanes,
+  leaseMs,
+  broken,
+}: Omit<ChaosOptions, "built">): string {
   const counts = `--seed ${seed} --jobs ${jobs} --faults ${faults} --lanes ${lanes} --lease ${leaseMs}`;
   const only = kinds.length === FAULT_KINDS.length ? "" : ` --only ${kinds.join(",")}`;
   return `${counts}${only}${broken === undefined ? "" : ` --broken ${broken}`}`;

@@ -8,7 +8,7 @@ import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import type { Signer } from "../../src/client/index.ts";
 import { dataPaths } from "../../src/data-directory.ts";
 import { killLeftovers } from "../../src/runner/leftovers.ts";
-import { build } from "../bench/build.ts";
+import type { Build } from "../bench/build.ts";
 import { assemble, type OnEnd } from "../support/assemble.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { breakBuild } from "./breakages.ts";
@@ -19,6 +19,8 @@ export interface ChaosSystemOptions {
   readonly leaseMs: number;
   /** Which part of the program is broken on purpose (see breakages.ts); none unless told. */
   readonly broken?: string;
+  /** The compiled program, in which that is broken. */
+  readonly built: Pick<Build, "directory">;
   /** Ends all waiting when the run is given up. */
   readonly signal: AbortSignal;
 }
@@ -50,13 +52,11 @@ export async function startChaosSystem(options: ChaosSystemOptions): Promise<Cha
 }
 
 async function startParts(
-  { leaseMs, broken, signal }: ChaosSystemOptions,
+  { leaseMs, broken, built, signal }: ChaosSystemOptions,
   onEnd: OnEnd,
 ): Promise<Omit<ChaosSystem, keyof AsyncDisposable>> {
   const directory = await mkdtemp(join(tmpdir(), "horus-chaos-"));
   onEnd(async () => rm(directory, { recursive: true, force: true }));
-  const built = await build();
-  onEnd(async () => built[Symbol.asyncDispose]());
   if (broken !== undefined) await breakBuild(built.directory, broken);
   // What is acknowledged is on disk: a killed Redis has lost nothing of it.
   const redis = await startRedis({ aof: "always" });

@@ -1,7 +1,8 @@
 /** Malformed inputs on the real program: a short run always, a longer one with SOAK=1; `npm run fuzz` is the long one. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { type Build, build } from "../bench/build.ts";
+import type { Build } from "../bench/build.ts";
+import { copyBuild } from "../support/built-program.ts";
 import { isSoak, soakOrEvery } from "../support/soak.ts";
 import { BREAKAGE_NAMES } from "./breakages.ts";
 import { type FuzzOptions, type FuzzReport, runFuzz } from "./fuzz.ts";
@@ -14,8 +15,8 @@ const BROKEN = { lanes: 128, deadlineMs: 8000, inputs: isSoak ? 600 : 200 };
 let built: Build;
 
 beforeAll(async () => {
-  built = await build();
-}, 240_000);
+  built = await copyBuild();
+});
 afterAll(async () => built[Symbol.asyncDispose]());
 
 async function run(options: Omit<FuzzOptions, "built">): Promise<FuzzReport> {
