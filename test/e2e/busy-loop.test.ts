@@ -8,7 +8,7 @@ import type { RunningProgram } from "../support/program.ts";
 import { startSystem } from "../support/system.ts";
 import { waitUntil } from "../support/wait.ts";
 
-const LEASE_MS = 2000;
+const LEASE_MS = 3000;
 const SETTINGS = `[jobs]
 lease_ms = ${LEASE_MS}
 reap_interval_ms = 250
@@ -53,7 +53,7 @@ const isFree = ({ runner }: Blockable): boolean => runner.output.includes("event
 
 describe("A runner whose event loop is held up", () => {
   test("keeps its job for one and a half leases, and what the job did counts", async () => {
-    const blockable = await startBlockable(1.5 * LEASE_MS, "exec -a MARK sleep 6");
+    const blockable = await startBlockable(1.5 * LEASE_MS, "exec -a MARK sleep 8");
     await blockable.block();
     await blockable.runner.waitFor(/event loop free/u);
 
