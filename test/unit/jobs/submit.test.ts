@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 
 import type { Approvals, Caller } from "../../../src/auth/policy.ts";
 import { createSigner } from "../../../src/auth/signature.ts";
-import { SupervisorError } from "../../../src/errors.ts";
+import { ERRORS, SupervisorError } from "../../../src/errors.ts";
 import { createSubmit, type SubmitOptions } from "../../../src/jobs/submit.ts";
 import { EXAMPLE_KEYS, SIGNED_JOB } from "../../../src/rpc/examples.ts";
 import type { JobDocument } from "../../../src/rpc/schema.ts";
@@ -300,7 +300,7 @@ describe("createSubmit()", () => {
 
   test.each([
     [{ outcome: "conflict" }, "conflict", undefined],
-    [{ outcome: "revoked" }, "unauthenticated", undefined],
+    [{ outcome: "revoked" }, "unauthenticated", ERRORS.unauthenticated.data],
     [{ outcome: "unknown_runner" }, "forbidden", undefined],
     [{ outcome: "stale", now: 7 }, "stale", { now: 7 }],
     [
