@@ -63,6 +63,7 @@ export class Attempt {
   readonly #claimed: ClaimedJob;
   readonly #hold: Hold;
   readonly #parts: AttemptParts;
+  readonly #earlier: Promise<unknown>;
   readonly #drained = new AbortController();
   readonly #abandoned = new AbortController();
   readonly #startedMs: number;
@@ -73,8 +74,10 @@ export class Attempt {
   /** Its lines carry the job's trace context as soon as it is known, so that whoever traces the job finds them. */
   #log: Log;
 
-  constructor(claimed: ClaimedJob, hold: Hold, parts: AttemptParts) {
+  /** `earlier`: attempts of the same job that have not ended in this process; this one begins after them. */
+  constructor(claimed: ClaimedJob, hold: Hold, parts: AttemptParts, earlier: Promise<unknown>) {
     this.#claimed = claimed;
+    this.#earlier = earlier;
     this.#hold = hold;
     this.#parts = parts;
     this.#log = parts.log;
@@ -123,6 +126,7 @@ export class Attempt {
 
   async #run(): Promise<AttemptEnd> {
     const { lease } = this.#claimed;
+    await this.#earlier;
     const verdict = await this.#parts.verifyJob.verify(this.#claimed);
     this.#traceBy(verdict.ok ? verdict : "read" in verdict ? verdict.read : undefined);
     if (!verdict.ok && !("isUntimely" in verdict)) return this.#refuse(verdict.reason, verdict.read);

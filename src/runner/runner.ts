@@ -188,7 +188,11 @@ class ClaimingRunner implements Runner {
   }
 
   #begin(claimed: ClaimedJob, sinceMs: number): void {
-    const attempt = new Attempt(claimed, this.#keeper.hold(claimed.lease, sinceMs), this.#parts);
+    const { id } = claimed.lease;
+    const earlier = [...this.#attempts].filter(([attempt]) => attempt.id === id).map(([, seen]) => seen);
+    const attempt = new Attempt(claimed, this.#keeper.hold(claimed.lease, sinceMs), this.#parts, Promise.all(earlier));
+    // Whoever gave this one out has taken the lease from the others: asking the source ends them.
+    if (earlier.length > 0) this.#keeper.hint(id);
     // Claimed while the drain began: it runs to its first look at that, and is given back.
     if (this.#draining.signal.aborted) attempt.drain();
     this.#emit({ kind: "started", id: claimed.lease.id, attempt: claimed.lease.attempt });

@@ -13,7 +13,8 @@ test("a job whose claim Redis forgot runs again under the next number", async ()
   const { id } = await system.json(["submit", "--runner", "demo", "--payload", payload]);
   const file = await AppendOnlyFile.of(system.redis);
   const beforeClaim = await file.read();
-  await system.startRunner("demo");
+  // A place is free: it could begin again beside the first.
+  await system.startRunner("demo", ["--exec", "bash -s", "--slots", "2"]);
   await gate.reached();
 
   await file.cutPower(beforeClaim);

@@ -1,4 +1,6 @@
 /** Losing a lease, and letting it lapse: what the runner does to the process, and what it still writes. */
+import { join } from "node:path";
+
 import { afterEach, describe, expect, test } from "vitest";
 
 import { MemorySource } from "../../support/memory-source.ts";
@@ -26,6 +28,23 @@ describe("Losing", () => {
     expect(events.at(-1)).toMatchObject({ kind: "ended", end: { kind: "lost" } });
     expect(await isGone(Number(source.text(job.queued.id)))).toBe(true);
     expect(job).toMatchObject({ state: "pending", refused: 0, finishes: [], released: 0 });
+  });
+
+  test("no attempt of a job begins here beside an earlier one: a job handed out again says that the lease is lost", async () => {
+    // Renewals alone would tell in twenty seconds.
+    const { queue, source, ended, directory } = await start({ source: new MemorySource(60_000), slots: 2 });
+    const file = join(directory, "first");
+    const first = `echo $$ > '${file}'; echo up; exec sleep 60`;
+    const second = `kill -0 "$(cat '${file}')" 2>&- && echo beside || echo alone`;
+    const job = await queue({ payload: `if [ "$HORUS_ATTEMPT" = 1 ]; then ${first}; else ${second}; fi` });
+    await source.until(() => job.logs.length === 1);
+
+    source.loseLease(job.queued.id);
+    source.hint();
+    await ended(2);
+
+    expect(job).toMatchObject({ state: "completed", attempt: 2 });
+    expect(source.text(job.queued.id)).toMatch(/alone/u);
   });
 
   test("an append that is told so loses the lease as well", async () => {
