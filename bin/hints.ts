@@ -1,6 +1,6 @@
 /** What to do about a refusal of the supervisor: one sentence or two for each code of the error table. */
 import { RpcError } from "../src/client/rpc-error.ts";
-import { type ErrorName, ERRORS } from "../src/errors.ts";
+import { CarrierError, type ErrorName, ERRORS, errorText } from "../src/errors.ts";
 import type { Flags } from "./command.ts";
 import { visible } from "./job-words.ts";
 import { refusalWords } from "./refusal-words.ts";
@@ -120,6 +120,24 @@ export function explainJobRefusal(error: unknown, runner: string): unknown {
         `or register ${runner}), or this key may not send to it (supervisor whoami; then roles and runners in the supervisor's keys.toml).`
       : "Let others sign: supervisor submit --sign-only --out FILE, then supervisor cosign FILE, then supervisor submit --signed FILE.";
   return new RefusedError(error, hint);
+}
+
+/** Nobody knows whether a job was taken: names it, so that it can be looked for, and sent again as the same job. */
+export function explainUnclearJob(error: unknown, id: string, flags: Flags): unknown {
+  if (!isUnclear(error)) return error;
+  const isNamed = flags.text("signed") !== undefined || flags.text("id") !== undefined;
+  const hint =
+    `Whether the job arrived is not known. Look: supervisor job get ${toTheSame(flags, id)}; ` +
+    `or give the same command again${isNamed ? "" : ` with --id ${id}`}: it is the same job, and never a second one`;
+  if (error instanceof RpcError) return new RefusedError(error, hint);
+  return new Error(`${errorText(error)}. ${hint}`, { cause: error });
+}
+
+function isUnclear(error: unknown): boolean {
+  if (error instanceof CarrierError) return error.applied === "unknown";
+  if (!(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) return false;
+  const { applied }: { readonly applied?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
+  return applied !== "no";
 }
 
 /** A job that was taken is asked after in vain: another submit would make a second one. */

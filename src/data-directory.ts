@@ -93,7 +93,7 @@ async function fillDataDirectory(directory: string): Promise<DataDirectory> {
   if (!hasKeyring && (await holdsKeys(directory))) {
     throw new Error(
       `${paths.keyring} is missing, but ${directory} has keys in it. Put the file back, or make a new one for the ` +
-        "owner key with: supervisor init --force",
+        `owner key with: supervisor init --force --data-dir ${directory}`,
     );
   }
   const identity = await loadOrCreateSeed(paths.identity, LOST_IDENTITY);

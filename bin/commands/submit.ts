@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 
 import { buildJob, ERRORS, type Result, RpcError, type SignedJob, signJob } from "../../src/client/index.ts";
+import { newJobId } from "../../src/client/job.ts";
 import { errorText } from "../../src/errors.ts";
 import type { JobDocument } from "../../src/rpc/schema.ts";
 import { type Command, type CommandInput, type Flags, UsageError } from "../command.ts";
@@ -13,7 +14,7 @@ import {
   signingParts,
   withConnection,
 } from "../connection.ts";
-import { explainJobRefusal } from "../hints.ts";
+import { explainJobRefusal, explainUnclearJob } from "../hints.ts";
 import { waitForEnd } from "../job-end.ts";
 import { checkedId } from "../job-output.ts";
 import { readSignedJob, signedJobText, writeSignedJob } from "../signed-job.ts";
@@ -69,7 +70,7 @@ export const submit: Command = {
     const wish = file === undefined ? await freshJob(input) : await signedBefore(input, file);
     if (isSignOnly) return signOnly(input, wish);
     return withConnection(input, async (connection) => {
-      const created = await sent(wish, connection);
+      const created = await sent(wish, connection, flags);
       const isJson = flags.has("json");
       const known = created.duplicate ? " (known already)" : "";
       const note = created.runner_online ? known : `${known}; no live runner takes "${wish.runner}" at the moment`;
@@ -88,23 +89,25 @@ export const submit: Command = {
 
 /** What is to be sent. */
 interface Wish {
+  readonly id: string;
   readonly runner: string;
   readonly send: (connection: CommandConnection) => Promise<Created>;
   /** Absent where others have signed it already. */
   readonly sign?: (parts: SigningParts) => Promise<SignedJob>;
 }
 
-async function sent({ runner, send }: Wish, connection: CommandConnection): Promise<Created> {
+async function sent({ id, runner, send }: Wish, connection: CommandConnection, flags: Flags): Promise<Created> {
   try {
     return await send(connection);
   } catch (error) {
-    throw explainJobRefusal(error, runner);
+    throw explainUnclearJob(explainJobRefusal(error, runner), id, flags);
   }
 }
 
 async function freshJob(input: CommandInput): Promise<Wish> {
-  const members = { ...membersOf(input.flags), payload: await payloadOf(input) };
+  const members = { id: newJobId(Date.now()), ...membersOf(input.flags), payload: await payloadOf(input) };
   return {
+    id: members.id,
     runner: members.runner,
     send: async (connection) => create(connection, members),
     sign: async ({ signer, supervisor }) => {
@@ -126,7 +129,7 @@ async function signedBefore({ flags, positionals, terminal }: CommandInput, file
     );
   }
   const signed = await readSignedJob(file, terminal);
-  return { runner: signed.job.runner, send: async ({ client }) => client.submitJob(signed) };
+  return { id: signed.job.id, runner: signed.job.runner, send: async ({ client }) => client.submitJob(signed) };
 }
 
 async function signOnly(input: CommandInput, { sign }: Wish): Promise<number> {

@@ -57,7 +57,7 @@ export async function coSignJob(signer: Signer, { job, signatures }: SignedJob):
 }
 
 /** UUID version 7 (RFC 9562 §5.7). `crypto.randomUUID` exists in secure contexts only, `getRandomValues` everywhere. */
-function newJobId(nowMs: number): string {
+export function newJobId(nowMs: number): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const view = new DataView(bytes.buffer);
   view.setUint32(0, Math.floor(nowMs / 0x1_0000));

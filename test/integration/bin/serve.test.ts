@@ -202,7 +202,7 @@ describe("a start that fails", () => {
     const { code, stderr } = await runLine(["--port", "0"], { env });
 
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^error: .*keys\.toml is missing.*supervisor init --force\n$/u);
+    expect(stderr).toMatch(/^error: .*keys\.toml is missing.*supervisor init --force --data-dir \S+\n$/u);
   });
 
   test("refuses a keys.toml that others may write", async () => {

@@ -2,9 +2,16 @@ import { describe, expect, test } from "vitest";
 
 import { Flags } from "../../../bin/command.ts";
 import { COMMANDS } from "../../../bin/commands.ts";
-import { explainJobRefusal, explainLostSight, hintOf, RefusedError, refusalText } from "../../../bin/hints.ts";
+import {
+  explainJobRefusal,
+  explainLostSight,
+  explainUnclearJob,
+  hintOf,
+  RefusedError,
+  refusalText,
+} from "../../../bin/hints.ts";
 import { RpcError } from "../../../src/client/rpc-error.ts";
-import { ERRORS } from "../../../src/errors.ts";
+import { CarrierError, ERRORS } from "../../../src/errors.ts";
 
 function refusal(code: number, data?: unknown): RpcError {
   return new RpcError(code, "Refused", data);
@@ -119,6 +126,35 @@ describe("a job that was refused", () => {
 
     expect(explainJobRefusal(error, "build")).toBe(error);
   });
+});
+
+describe("A job of which nobody knows whether it arrived", () => {
+  const unclear = [
+    refusal(ERRORS.unavailable.code, { applied: "unknown" }),
+    new CarrierError("the connection was cut", "unknown"),
+  ];
+
+  test.each(unclear)("is named, to be looked for and to be sent again as the same one: %s", (error) => {
+    const shown = String(explainUnclearJob(error, "the-id", new Flags({ to: "http://h:1" })));
+
+    expect(shown).toContain("supervisor job get the-id --to http://h:1;");
+    expect(shown).toContain("the same command again with --id the-id:");
+  });
+
+  test("is sent again by the same command where that names it already", () => {
+    for (const flags of [{ id: "the-id" }, { signed: "file" }]) {
+      expect(String(explainUnclearJob(unclear[0], "the-id", new Flags(flags)))).toContain(
+        "command again: it is the same",
+      );
+    }
+  });
+
+  test.each([refusal(ERRORS.unavailable.code, { applied: "no" }), new CarrierError("down", "no"), new Error("else")])(
+    "is not what is meant by %s",
+    (error) => {
+      expect(explainUnclearJob(error, "the-id", new Flags({}))).toBe(error);
+    },
+  );
 });
 
 describe("A job that was taken, asked after in vain", () => {
