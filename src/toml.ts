@@ -23,10 +23,13 @@ export function parseToml(
   }
 }
 
-/** The line without what a terminal would obey, and of one that may hold a URL's password its first word alone. */
+/**
+ * The line without what a terminal would obey, and of one that may hold a URL's password its name alone; a line that has
+ * none goes on with a text, perhaps in the middle of a password.
+ */
 function shown(line: string): string {
   const text = line.trim().replaceAll(/\p{C}/gu, "?");
-  if (/@|:\/\//u.test(text)) return `${/^[\w.-]*/u.exec(text)?.[0]} …`;
+  if (/@|\/\/|^[\w.-]*url\b/u.test(text)) return `${/^[\w.-]+(?=[\s=])/u.exec(text)?.[0] ?? ""} …`;
   return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}…` : text;
 }
 
