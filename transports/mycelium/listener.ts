@@ -232,7 +232,7 @@ export class MyceliumListener implements Listener {
     this.#log.info({ event: "mycelium_up", url, api: this.#daemon.api }, `Peers reach this node at ${url}`);
   }
 
-  /** The present state, with what is to be known of the daemon; each note is logged once while it holds. */
+  /** The present state, once it serves, with what is to be known of the daemon; each note is logged once while it holds. */
   #noteDaemon(pace: DaemonPace): void {
     const notes = daemonNotes({
       ...pace,
@@ -247,8 +247,15 @@ export class MyceliumListener implements Listener {
       }
     }
     this.#notesTold = new Set(notes);
-    const detail = notes.join("; ");
-    this.#status = { name: "mycelium", isUp: true, url: urlOf(pace.node), ...(detail === "" ? {} : { detail }) };
+    // After a failure only what it gives out shows that it is of use again.
+    if (this.#failures === 0) {
+      this.#showUp(pace.node);
+    }
+  }
+
+  #showUp(node: NodeInfo): void {
+    const detail = [...this.#notesTold].join("; ");
+    this.#status = { name: "mycelium", isUp: true, url: urlOf(node), ...(detail === "" ? {} : { detail }) };
   }
 
   /** The daemon forgets them when it restarts; and it keeps every subnet as often as it is told. */
@@ -285,8 +292,9 @@ export class MyceliumListener implements Listener {
 
   /** A daemon that answers and gives no message out would be up and down by turns, and asked as fast as it goes. */
   #noteServed(): void {
-    if (this.#failures > 0) {
+    if (this.#failures > 0 && this.#node !== undefined) {
       this.#failures = 0;
+      this.#showUp(this.#node);
       this.#tellUp();
     }
   }

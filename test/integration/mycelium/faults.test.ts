@@ -242,6 +242,27 @@ describe("a daemon", () => {
     expect(bench.handler.handled).toHaveLength(2);
   });
 
+  test("that tells its name and gives nothing out stays down until it does", async () => {
+    const bench = await benches.create();
+    const listener = await bench.listen();
+    await until(() => listener.status().isUp);
+    const seen: boolean[] = [];
+    const topic = Buffer.from("supervisor.rpc").toString("base64");
+    bench.far.intercept = (_method, _path, query) => {
+      if (query.get("topic") !== topic || query.has("peek")) return undefined;
+      seen.push(listener.status().isUp);
+      return { status: 500 };
+    };
+
+    expect(await bench.dial().call(aCall("1"))).toContain('"1"');
+    await until(() => seen.length >= 4);
+    bench.far.intercept = undefined;
+
+    expect(seen.slice(1)).not.toContain(true);
+    await until(() => listener.status().isUp);
+    expect(listener.status().url).toBeDefined();
+  });
+
   test("that holds no read is not asked as fast as it goes", async () => {
     const bench = await benches.create();
     bench.far.intercept = (_method, path) => (path === "/messages" ? { status: 204 } : undefined);
