@@ -1,7 +1,7 @@
 /** How often an address or a key may call. */
 import type { Keyring } from "./auth/keyring.ts";
 import type { Caller } from "./auth/policy.ts";
-import { RateLimiter } from "./auth/rate-limit.ts";
+import { type Charge, RateLimiter } from "./auth/rate-limit.ts";
 import type { Config } from "./config.ts";
 import type { Peer } from "./rpc/transport.ts";
 
@@ -15,6 +15,8 @@ export function createAddressLimit({ rpc }: Config, now: () => number): (peer: P
   });
   return (peer, cost) => limiter.take(peer.node ?? networkOf(peer.address ?? peer.transport), cost);
 }
+
+const FREE: Charge = { waitMs: 0, giveBack: () => undefined };
 
 /** Only keys with a `rate` are limited; a bucket of their own each, two seconds deep. */
 export class KeyLimit {
@@ -32,9 +34,9 @@ export class KeyLimit {
     return this.#limiterOf(key)?.take(key) ?? 0;
   }
 
-  /** Gives back a call that was granted and turned out to cost nothing. */
-  giveBack({ key }: Caller): void {
-    this.#limiterOf(key)?.giveBack(key);
+  /** The same, for a call that may turn out to cost nothing. */
+  charge({ key }: Caller): Charge {
+    return this.#limiterOf(key)?.charge(key) ?? FREE;
   }
 
   #limiterOf(key: string): RateLimiter | undefined {

@@ -249,7 +249,7 @@ export class Supervisor {
       verifySignatures: (job) => authenticator.verifyJobSignatures(job),
       requirementsFor: (runner) => this.#approvals.requirementsFor(runner),
       isFair: (queue) => config.queue[queue]?.fair === true,
-      keyLimit,
+      keyLimit: (caller) => keyLimit.charge(caller),
       durability,
       now,
     });

@@ -11,6 +11,14 @@ export interface RateLimiterOptions {
   readonly now: () => number;
 }
 
+/** Tokens that were asked for. */
+export interface Charge {
+  /** 0 when granted, else the ms until the same question is granted. */
+  readonly waitMs: number;
+  /** Gives back what was granted. Once. */
+  giveBack(): void;
+}
+
 /** Times are sums of fractions of a ms at 10^12: differences below this are rounding. */
 const ROUNDING_MS = 0.01;
 
@@ -51,12 +59,19 @@ export class RateLimiter {
     return waitMs;
   }
 
-  /** Gives back what `take` granted for something that turned out to cost nothing. */
-  giveBack(key: string, cost = 1): void {
+  /** As {@link take}, for what may turn out to cost nothing. */
+  charge(key: string, cost = 1): Charge {
+    const waitMs = this.take(key, cost);
+    const paidAtMs = this.#fullAtMs.get(key) ?? 0;
+    return { waitMs, giveBack: () => waitMs === 0 && this.#credit(key, cost, paidAtMs) };
+  }
+
+  /** What time has given back until now is not given a second time. */
+  #credit(key: string, cost: number, paidAtMs: number): void {
     const fullAtMs = this.#fullAtMs.get(key);
-    // Full again meanwhile, or evicted: a full bucket holds no more.
     if (fullAtMs === undefined) return;
-    this.#fullAtMs.set(key, fullAtMs - Math.min(cost, this.#burst) * this.#msPerToken);
+    const owedMs = Math.max(0, paidAtMs - this.#now());
+    this.#fullAtMs.set(key, fullAtMs - Math.min(Math.min(cost, this.#burst) * this.#msPerToken, owedMs));
   }
 
   #evict(now: number): void {

@@ -1,6 +1,7 @@
 /** Admission of a job: size → audience, keys, signatures → role, grant, approvals, rate → ticket → one script of the store. */
 import type { VerifiedJob } from "../auth/authenticate.ts";
 import { type Approvals, type Caller, isGranted, missingApprovals, reachOf } from "../auth/policy.ts";
+import type { Charge } from "../auth/rate-limit.ts";
 import { signDocument, type Signer } from "../auth/signature.ts";
 import { SupervisorError } from "../errors.ts";
 import { METHODS, type Result } from "../rpc/methods.ts";
@@ -20,13 +21,6 @@ export interface JobLimits {
   readonly maxPrincipalBytes: number;
 }
 
-/** How often a key may call. */
-export interface KeyAllowance {
-  /** Takes one call: ms the key must wait, 0 for go. */
-  take(caller: Caller): number;
-  giveBack(caller: Caller): void;
-}
-
 export interface SubmitOptions {
   readonly identity: string;
   /** The supervisor's own key: signs tickets. */
@@ -40,8 +34,8 @@ export interface SubmitOptions {
   requirementsFor(runner: string): readonly Approvals[];
   /** Are the callers of this runner's or group's jobs served in turn? */
   isFair(queue: string): boolean;
-  /** The key's allowance. */
-  readonly keyLimit: KeyAllowance;
+  /** Takes a call from the key's allowance. */
+  keyLimit(caller: Caller): Charge;
   /** The durability class in force. */
   durability(): string;
   readonly now: () => number;
@@ -67,12 +61,13 @@ export function createSubmit(options: SubmitOptions): Submit {
     checkDocumentSize(proof.text, options.limits);
     checkGrant(proof.caller, job.runner);
     checkApprovals(proof, options.requirementsFor(job.runner));
-    checkRate(options.keyLimit.take(proof.caller));
+    const charge = options.keyLimit(proof.caller);
+    checkRate(charge.waitMs);
     const ticket = await signTicket(job, proof.digest, options);
     const admitted = await options.jobs.admit(
       toAdmission(job, proof, { ticket, isFair: options.isFair(job.runner), limits: options.limits }),
     );
-    if (!isWork(admitted)) options.keyLimit.giveBack(proof.caller);
+    if (!isWork(admitted)) charge.giveBack();
     return {
       id: job.id,
       ...outcomeOf(admitted),

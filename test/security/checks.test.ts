@@ -118,7 +118,7 @@ async function isAdmitted(parts: Parts, { job, signatures }: Awaited<ReturnType<
     verifySignatures: async (incoming) => authenticator.verifyJobSignatures(incoming),
     requirementsFor: (name) => (isGranted(["gpu-*"], name) ? parts.requirements : []),
     isFair: () => false,
-    keyLimit: { take: parts.keyLimit, giveBack: () => undefined },
+    keyLimit: (by) => ({ waitMs: parts.keyLimit(by), giveBack: () => undefined }),
     durability: () => "memory",
     now: () => NOW * 1000,
   });

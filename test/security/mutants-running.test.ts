@@ -51,7 +51,7 @@ async function admitted(
     }),
     requirementsFor: (name) => (name === "gpu-1" ? [{ principals: ["boss"], atLeast: 1 }] : []),
     isFair: () => false,
-    keyLimit: { take: () => waitMs, giveBack: () => undefined },
+    keyLimit: () => ({ waitMs, giveBack: () => undefined }),
     durability: () => "memory",
     now: () => NOW * 1000,
   });

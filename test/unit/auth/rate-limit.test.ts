@@ -41,19 +41,38 @@ describe("RateLimiter", () => {
     expect(takes(limiter, "a", 4)).toEqual([0, 0, 0, 500]);
   });
 
-  test("takes again what was given back, and never more than the burst", () => {
+  test("takes again what was given back", () => {
+    const { limiter } = aLimiter();
+    const charges = [1, 2, 3].map(() => limiter.charge("a"));
+    expect(limiter.charge("a").waitMs).toBe(500);
+
+    charges[0]?.giveBack();
+    charges[2]?.giveBack();
+
+    expect(takes(limiter, "a", 3)).toEqual([0, 0, 500]);
+  });
+
+  test("does not give back what time gave back already, nor what was refused", () => {
     const { limiter, clock } = aLimiter();
-    takes(limiter, "a", 4);
+    const early = [1, 2, 3].map(() => limiter.charge("a"));
+    clock.ms += 1500;
+    const late = [1, 2, 3, 4].map(() => limiter.charge("a"));
+    expect(late.map(({ waitMs }) => waitMs)).toEqual([0, 0, 0, 500]);
 
-    limiter.giveBack("a");
-    expect(takes(limiter, "a", 2)).toEqual([0, 500]);
+    for (const charge of [...early, ...late.slice(3)]) charge.giveBack();
 
-    limiter.giveBack("a", 3);
-    limiter.giveBack("a", 3);
-    limiter.giveBack("b");
-    clock.ms += 1;
+    expect(limiter.take("a")).toBe(500);
+  });
+
+  test("has nothing to give back to a bucket that is full again and gone", () => {
+    const { limiter, clock } = aLimiter();
+    const charge = limiter.charge("a");
+    clock.ms += 5000;
+    limiter.take("b");
+
+    charge.giveBack();
+
     expect(takes(limiter, "a", 4)).toEqual([0, 0, 0, 500]);
-    expect(takes(limiter, "b", 4)).toEqual([0, 0, 0, 500]);
   });
 
   test("keeps names apart", () => {

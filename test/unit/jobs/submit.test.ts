@@ -74,10 +74,7 @@ function aSubmit({
     }),
     requirementsFor: (runner) => requirements[runner] ?? [],
     isFair: (queue) => queue === "build",
-    keyLimit: {
-      take: () => waitMs,
-      giveBack: ({ key }) => void givenBack.push(key),
-    },
+    keyLimit: ({ key }) => ({ waitMs, giveBack: () => void givenBack.push(key) }),
     durability: () => "everysec",
     now: () => 1_790_000_030_000,
   });
@@ -332,7 +329,7 @@ describe("createSubmit()", () => {
       verifySignatures: async () => Promise.reject(new SupervisorError("unauthenticated")),
       requirementsFor: () => [],
       isFair: () => false,
-      keyLimit: { take: () => 0, giveBack: () => undefined },
+      keyLimit: () => ({ waitMs: 0, giveBack: () => undefined }),
       durability: () => "everysec",
       now: () => 0,
     });
