@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 
 import { readSeed } from "../../src/auth/key-file.ts";
 import { loadKeyring } from "../../src/auth/keyring-file.ts";
+import { createNativeSigner } from "../../src/auth/native-verifier.ts";
 import { buildConfig, type Config } from "../../src/config.ts";
 import { counted } from "../../src/counted.ts";
 import { dataPaths, type DataPaths, readIdentity } from "../../src/data-directory.ts";
@@ -133,6 +134,22 @@ async function checkKeyring({ keyring, identity, owner }: DataPaths): Promise<re
   }
 }
 
+/** A supervisor does not start on the data of another one. */
+async function ownerChecks(
+  { data_dir: directory, redis }: Config,
+  owner: string | undefined,
+): Promise<readonly Check[]> {
+  const seed = await readIdentity(dataPaths(directory)).catch(() => undefined);
+  if (seed === undefined || owner === undefined) return [];
+  const identity = createNativeSigner(seed).publicKey;
+  const what = `Redis data under "${redis.prefix}"`;
+  if (owner === identity) return [{ what, verdict: "good", says: "belong to this supervisor" }];
+  const says =
+    `belong to the supervisor ${owner}, not to ${identity} of ${directory}. ` +
+    "Name this one's Redis with --redis-url (and redis.prefix), or that one's data directory with --data-dir";
+  return [{ what, verdict: "fault", says }];
+}
+
 async function checkRedis(config: Config): Promise<readonly Check[]> {
   const what = `Redis ${redactUrl(config.redis.url)}`;
   try {
@@ -143,6 +160,7 @@ async function checkRedis(config: Config): Promise<readonly Check[]> {
       ...report.problems.map((says): Check => ({ what, verdict: "fault", says })),
       ...report.warnings.map((says): Check => ({ what, verdict: "warning", says })),
       ...report.checks,
+      ...(await ownerChecks(config, report.owner)),
       ...(await revokedChecks(config)),
     ];
   } catch (error) {

@@ -2,6 +2,7 @@
 import type { Log } from "../log.ts";
 import { RedisConnection, type RedisNode } from "./redis-connection.ts";
 import { unavailableText } from "./redis-errors.ts";
+import { readMeta } from "./redis-meta.ts";
 import { lackingRights } from "./redis-rights.ts";
 import { inspect, readFacts } from "./redis-watch.ts";
 import { asList, asNumber, asText } from "./reply.ts";
@@ -21,6 +22,8 @@ export interface RedisReport {
   readonly redis: string;
   /** What an acknowledgement would stand for. */
   readonly durability: string;
+  /** The identity of the supervisor whose data they are; undefined where none has started on them, or nobody says. */
+  readonly owner: string | undefined;
   readonly warnings: readonly string[];
   readonly problems: readonly string[];
   /** Everything else that was looked at. */
@@ -48,10 +51,20 @@ export async function examineRedis(options: {
     return {
       redis: connection.shown,
       ...findings,
+      owner: await ownerOf(connection, options.prefix),
       checks: [...checks, ...(await look(alive, options)), ...(isCluster ? [await lookAtSlots(masters, alive)] : [])],
     };
   } finally {
     await connection.stop();
+  }
+}
+
+/** What keeps it from being told is told by other checks. */
+async function ownerOf(connection: RedisConnection, prefix: string): Promise<string | undefined> {
+  try {
+    return (await readMeta(connection, prefix))?.identity;
+  } catch {
+    return undefined;
   }
 }
 

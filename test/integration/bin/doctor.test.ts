@@ -57,6 +57,20 @@ describe("supervisor doctor", () => {
     expect(stdout).not.toMatch(/^(?:fault|Mycelium)/mu);
   });
 
+  test("tells whose data a Redis holds: a supervisor does not start on those of another one", async () => {
+    await using theirs = await startConsole();
+    const own = await theirs.run(["doctor"]);
+    await init();
+
+    const { code, stdout } = await doctor("--redis-url", theirs.redis.url);
+
+    expect(own.stdout).toMatch(/^good {4}Redis data under "horus": belong to this supervisor$/mu);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^fault {3}Redis data under "horus": belong to the supervisor ed25519:\w+, not to .*--redis-url/mu,
+    );
+  });
+
   test("prints JSON for scripts", async () => {
     await init();
 
