@@ -128,8 +128,8 @@ describe("a call", () => {
 
     await expect(dialer.call(aCall("1", "x".repeat(1_000)))).rejects.toThrow("Mycelium carries at most 1000 bytes");
     const open = dialer.call(aCall("2"));
-    await dialer.close();
-    await expect(open).rejects.toMatchObject({ isFinal: true, message: `${dialer.url}: the dialer is closed` });
+    const closed = { isFinal: true, message: `${dialer.url}: the dialer is closed` };
+    await Promise.all([expect(open).rejects.toMatchObject(closed), dialer.close()]);
     await expect(dialer.call(aCall("3"))).rejects.toMatchObject({ isFinal: true, applied: "no" });
     expect(dialer.closed.aborted).toBe(true);
   });
