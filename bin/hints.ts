@@ -70,10 +70,18 @@ export function hintOf({ code, data }: Pick<RpcError, "code" | "data">, command 
 
 /** Whether the same command may be given again after an outage that may have come before it or after. */
 function againAfter(data: unknown): string {
-  const { applied }: { readonly applied?: unknown } = typeof data === "object" ? { ...data } : {};
-  return applied === "no"
+  return isSurelyUndone(data)
     ? "Nothing was done: give the same command again."
     : "The same command again is safe for everything but a new job: for that, look first whether it arrived (supervisor job list).";
+}
+
+function isSurelyUndone(data: unknown): boolean {
+  return memberOf(data, "applied") === "no";
+}
+
+/** A member of a refusal's data, which another server may have filled with anything. */
+function memberOf(data: unknown, name: string): unknown {
+  return typeof data === "object" ? new Map(Object.entries({ ...data })).get(name) : undefined;
 }
 
 function lowerFirst(text: string): string {
@@ -135,9 +143,7 @@ export function explainUnclearJob(error: unknown, id: string, flags: Flags): unk
 
 function isUnclear(error: unknown): boolean {
   if (error instanceof CarrierError) return error.applied === "unknown";
-  if (!(error instanceof RpcError) || error.code !== ERRORS.unavailable.code) return false;
-  const { applied }: { readonly applied?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
-  return applied !== "no";
+  return error instanceof RpcError && error.code === ERRORS.unavailable.code && !isSurelyUndone(error.data);
 }
 
 /** A job that was taken is asked after in vain: another submit would make a second one. */
@@ -150,7 +156,7 @@ export function explainLostSight(error: unknown, id: string, flags: Flags): unkn
 /** A runner is not removed: says how many jobs wait for it alone, and what becomes of them either way. */
 export function explainRemovalRefusal(error: unknown, runner: string, flags: Flags): unknown {
   if (!(error instanceof RpcError) || error.code !== ERRORS.wrongState.code) return error;
-  const { waiting }: { readonly waiting?: unknown } = typeof error.data === "object" ? { ...error.data } : {};
+  const waiting = memberOf(error.data, "waiting");
   const jobs = waiting === 1 ? "1 job waits" : `${String(waiting)} jobs wait`;
   return new Error(
     `${jobs} that only ${runner} could take. Start it and let it take them, or cancel them with it: ` +
